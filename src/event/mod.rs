@@ -1,0 +1,19 @@
+//! The words of the appliance as types: who, when, how urgent, at what price, and the header of an event.
+
+mod class;
+mod destination;
+mod header;
+mod ids;
+mod price;
+mod protocol;
+mod reject;
+mod time;
+
+pub use class::{Class, Priority};
+pub use destination::Destination;
+pub use header::{EventHeader, HEADER_BYTES};
+pub use ids::{LaneId, LineIndex, ShardId, StreamIndex};
+pub use price::{Price, Side};
+pub use protocol::Protocol;
+pub use reject::{FrameReject, MessageReject, ShedReason};
+pub use time::{ClockKind, Nanos};

@@ -1,0 +1,110 @@
+//! The protocols that Sluice decodes, by the names that the command line and configuration use.
+
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+/// A market-data or event protocol carried in UDP payloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Protocol {
+    /// Native event frames, version 1, as EventStreamCore's senders write them.
+    Native = 0,
+    /// NASDAQ ITCH 5.0 over MoldUDP64.
+    #[serde(rename = "moldudp64-itch50")]
+    Moldudp64Itch50 = 1,
+    /// IEX-TP carrying TOPS or DEEP.
+    IexTp = 2,
+    /// CME MDP 3.0 (SBE).
+    #[serde(rename = "cme-mdp3")]
+    CmeMdp3 = 3,
+    /// Cboe PITCH over sequenced units.
+    CboePitch = 4,
+    /// NYSE Pillar / XDP.
+    NysePillar = 5,
+    /// MIAX MACH.
+    MiaxMach = 6,
+    /// ICE iMpact.
+    IceImpact = 7,
+}
+
+impl Protocol {
+    /// All protocols, in the order of their discriminants.
+    pub const ALL: [Protocol; 8] = [
+        Protocol::Native,
+        Protocol::Moldudp64Itch50,
+        Protocol::IexTp,
+        Protocol::CmeMdp3,
+        Protocol::CboePitch,
+        Protocol::NysePillar,
+        Protocol::MiaxMach,
+        Protocol::IceImpact,
+    ];
+
+    /// The name used on the command line, in configuration and in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Protocol::Native => "native",
+            Protocol::Moldudp64Itch50 => "moldudp64-itch50",
+            Protocol::IexTp => "iex-tp",
+            Protocol::CmeMdp3 => "cme-mdp3",
+            Protocol::CboePitch => "cboe-pitch",
+            Protocol::NysePillar => "nyse-pillar",
+            Protocol::MiaxMach => "miax-mach",
+            Protocol::IceImpact => "ice-impact",
+        }
+    }
+
+    /// The protocol with this discriminant, if there is one.
+    pub fn from_u8(value: u8) -> Option<Protocol> {
+        Protocol::ALL.get(usize::from(value)).copied()
+    }
+
+    /// Whether message types of this protocol are ASCII letters (and print as such) or numbers.
+    pub const fn types_are_letters(self) -> bool {
+        matches!(self, Protocol::Moldudp64Itch50 | Protocol::IexTp | Protocol::MiaxMach | Protocol::IceImpact)
+    }
+
+    /// How a message type of this protocol is written in reports: its letter, or its decimal number.
+    pub fn type_name(self, code: u16) -> String {
+        match u8::try_from(code) {
+            Ok(letter) if self.types_are_letters() && letter.is_ascii_graphic() => {
+                char::from(letter).to_string()
+            }
+            _ => code.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Protocol, String> {
+        Protocol::ALL.into_iter().find(|p| p.name() == text).ok_or_else(|| {
+            let known: Vec<&str> = Protocol::ALL.iter().map(|p| p.name()).collect();
+            format!("unknown protocol '{text}'; known: {}", known.join(", "))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Protocol;
+
+    #[test]
+    fn discriminants_and_names_round_trip() {
+        for protocol in Protocol::ALL {
+            assert_eq!(Protocol::from_u8(protocol as u8), Some(protocol));
+            assert_eq!(protocol.name().parse(), Ok(protocol));
+            let toml_name = serde_json::to_value(protocol).expect("serializes");
+            assert_eq!(toml_name, protocol.name());
+        }
+        assert_eq!(Protocol::from_u8(8), None);
+    }
+}

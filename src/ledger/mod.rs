@@ -1,0 +1,14 @@
+//! The ledger: every frame, message and event has exactly one counted fate, and three books prove it.
+//!
+//! Counters are plain fields with one writer. They are summed when their agents close, and published for others
+//! to see in housekeeping ([`Board`]).
+
+mod board;
+mod books;
+mod histogram;
+mod streams;
+
+pub use board::{Board, Counter};
+pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook, QueueBook};
+pub use histogram::{LatencyRecorder, Percentiles};
+pub use streams::{Lateness, LineBook, StreamBook, TypeCounts};

@@ -1,0 +1,1 @@
+//! Which protocol is this?

@@ -1,0 +1,1 @@
+//! Hot path: Ethernet, VLAN, IP and UDP headers down to the packet.

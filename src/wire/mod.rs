@@ -1,0 +1,24 @@
+//! Decoders: bytes in, runs of messages out.
+//!
+//! Architecture invariant: every decoder is a pure total function. Any bytes give messages and counted
+//! refusals, in time and memory bounded by the packet's length; no I/O, no clock, no allocation, no panic.
+
+mod decode;
+mod entry;
+mod visit;
+
+pub mod cboe_pitch;
+pub mod cme_mdp3;
+pub mod detect;
+pub mod ice_impact;
+pub mod iex_tp;
+pub mod itch50;
+pub mod link;
+pub mod miax_mach;
+pub mod moldudp64;
+pub mod native;
+pub mod nyse_pillar;
+
+pub use decode::{decode, describe, entries};
+pub use entry::{Action, Entry, Instrument};
+pub use visit::{Message, Numbering, Run, RunKind, Visitor};
