@@ -31,6 +31,16 @@ pub const MESSAGE_TYPES_MAX: usize = 64;
 /// 4,096 is 17 ms at the 236,000 packets per second of the CME capture's peak.
 pub const SEQUENCE_WINDOW: u64 = 4_096;
 
+/// Largest sequence number that is believed; larger ones are refused as damaged. It is the largest that IEX-TP's
+/// signed field can carry, and leaves room to count on from.
+pub const SEQUENCE_NUMBER_MAX: u64 = i64::MAX as u64;
+
+/// Streams with two lines or more whose lateness is measured (some 150 KiB each, allocated at boot).
+pub const LATENESS_STREAMS: usize = 32;
+
+/// Destinations (address and port) that one shard tells apart.
+pub const ENDPOINTS_MAX: usize = 16_384;
+
 /// Frames polled from one lane in one turn: 64 frames of 1,500 B stay inside an L2 cache.
 pub const BURST_MAX: usize = 64;
 

@@ -1,1 +1,9 @@
-//! To be written.
+//! Where a source, a decoder, a pool and the queues meet: the agents that threads run.
+
+mod outlet;
+mod processor;
+mod shard;
+
+pub use outlet::{EventOutlet, OutletParts};
+pub use processor::{Processor, ProcessorAgent, ProcessorParts, ProcessorReport, Tally};
+pub use shard::{Shard, ShardReport};

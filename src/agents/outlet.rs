@@ -1,0 +1,223 @@
+//! Hot path: new messages become events: a slot, a header, a place in the queue of their class.
+//!
+//! Invariant: an accepted event is either pushed or shed for a counted reason; tickets are never dropped.
+
+use crate::event::{Class, EventHeader, MessageReject, Nanos, ShedReason};
+use crate::feed::{Accepted, Outlet};
+use crate::ledger::{EventBook, QueueBook};
+use crate::os::clock::Clock;
+use crate::pool::{Pool, Ticket};
+use crate::process::ClassTable;
+use crate::queue::QueueProducer;
+use crate::wire::Message;
+
+/// Tickets staged per class before they are pushed; a burst that makes more of them is pushed in parts.
+const STAGED_MAX: usize = 4_096;
+
+/// What an outlet is made of.
+pub struct OutletParts {
+    /// The shard's event pool.
+    pub pool: Pool,
+    /// The class of each message type.
+    pub classes: ClassTable,
+    /// This shard's ends of the three queues, indexed by [`Class`].
+    pub producers: [QueueProducer; 3],
+    /// The clock of publish times.
+    pub clock: Clock,
+    /// Whether events that find no place in a queue stay staged (sources that can wait) or are shed.
+    pub can_wait: bool,
+}
+
+/// Makes events of messages, and pushes them in batches.
+pub struct EventOutlet {
+    pool: Pool,
+    classes: ClassTable,
+    producers: [QueueProducer; 3],
+    staged: [Vec<Ticket>; 3],
+    clock: Clock,
+    can_wait: bool,
+    lane: u16,
+    receive_ns: Nanos,
+    /// Events by fate, as far as the shard knows it.
+    pub events: EventBook,
+}
+
+impl EventOutlet {
+    /// Puts the parts together and allocates the staging.
+    pub fn new(parts: OutletParts) -> EventOutlet {
+        EventOutlet {
+            pool: parts.pool,
+            classes: parts.classes,
+            producers: parts.producers,
+            staged: std::array::from_fn(|_| Vec::with_capacity(STAGED_MAX)),
+            clock: parts.clock,
+            can_wait: parts.can_wait,
+            lane: 0,
+            receive_ns: 0,
+            events: EventBook::default(),
+        }
+    }
+
+    /// The frames that follow were taken up by `lane`, now. Returns the time.
+    #[inline]
+    pub fn begin(&mut self, lane: u16) -> Nanos {
+        self.lane = lane;
+        self.receive_ns = self.clock.now();
+        self.receive_ns
+    }
+
+    /// Bytes of frames that surely find room: slots for all their messages, and places in whichever queue. No limit
+    /// while nothing is under way, so that a frame larger than any room still gets its turn.
+    #[inline]
+    pub fn room_bytes(&mut self) -> usize {
+        if self.pool.in_flight() == 0 {
+            return usize::MAX;
+        }
+        // A message takes two bytes of a frame at least.
+        let places = |producer: &mut QueueProducer, staged: &Vec<Ticket>| {
+            producer.free().saturating_sub(staged.len()).saturating_mul(2)
+        };
+        let [realtime, transactional, batch] = &mut self.producers;
+        places(realtime, &self.staged[0])
+            .min(places(transactional, &self.staged[1]))
+            .min(places(batch, &self.staged[2]))
+            .min(self.pool.room_bytes())
+    }
+
+    /// Takes home the tickets that processors gave back.
+    #[inline]
+    pub fn reclaim(&mut self) -> usize {
+        self.pool.reclaim()
+    }
+
+    /// Pushes what is staged. What finds no place stays staged if the source can wait, and is shed otherwise.
+    #[inline]
+    pub fn flush(&mut self) {
+        if self.staged.iter().all(Vec::is_empty) {
+            return;
+        }
+        let publish_ns = self.clock.now();
+        for class in Class::ALL {
+            self.flush_class(class, publish_ns);
+        }
+    }
+
+    #[inline]
+    fn flush_class(&mut self, class: Class, publish_ns: Nanos) {
+        let staged = &mut self.staged[class as usize];
+        for ticket in staged.iter() {
+            self.pool.header_mut(ticket).publish_ns = publish_ns;
+        }
+        self.producers[class as usize].push_batch(staged);
+        if !staged.is_empty() && !self.can_wait {
+            self.shed(class);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn shed(&mut self, class: Class) {
+        let reason = match class {
+            Class::Realtime => ShedReason::RealtimeQueueFull,
+            Class::Transactional => ShedReason::TransactionalQueueFull,
+            Class::Batch => ShedReason::BatchQueueFull,
+        };
+        for ticket in self.staged[class as usize].drain(..) {
+            self.events.shed[reason as usize] += 1;
+            self.pool.release(ticket);
+        }
+    }
+
+    /// Whether all that was accepted has left the staging.
+    pub fn is_flushed(&self) -> bool {
+        self.staged.iter().all(Vec::is_empty)
+    }
+
+    /// The end: drops the producers, so that the processors see their queues closed, and keeps the pool for the
+    /// tickets that are still to come home.
+    pub fn close(self) -> ClosedOutlet {
+        let pushed = std::array::from_fn(|class| QueueBook {
+            pushed: self.producers[class].pushed(),
+            ..QueueBook::default()
+        });
+        ClosedOutlet { pool: self.pool, events: self.events, pushed }
+    }
+}
+
+/// An outlet whose queues are closed.
+pub struct ClosedOutlet {
+    pool: Pool,
+    events: EventBook,
+    /// What it had pushed, by class.
+    pub pushed: [QueueBook; 3],
+}
+
+impl ClosedOutlet {
+    /// The shard's events book, with what has not come home as in flight. Call it when the processors have ended.
+    pub fn settle(&mut self) -> EventBook {
+        self.pool.reclaim();
+        let mut events = self.events.clone();
+        events.in_flight = u64::from(self.pool.in_flight());
+        events
+    }
+}
+
+impl Outlet for EventOutlet {
+    #[inline]
+    fn accept(&mut self, message: &Message<'_>, accepted: &Accepted) -> Result<(), MessageReject> {
+        let ticket = match self.pool.acquire(message.body.len()) {
+            Some(ticket) => ticket,
+            None => return Err(self.no_slot(message.body.len())),
+        };
+        let class = self.classes.class_of(accepted.protocol, message.kind);
+        let header = EventHeader {
+            sequence: message.sequence,
+            wire_ns: accepted.wire_ns,
+            receive_ns: self.receive_ns,
+            publish_ns: 0,
+            source_ns: message.source_ns,
+            stream: accepted.stream,
+            payload_bytes: message.body.len() as u32,
+            epoch: accepted.epoch,
+            kind: message.kind,
+            lane: self.lane,
+            protocol: accepted.protocol as u8,
+            class: class as u8,
+            line: accepted.line,
+            clock: accepted.clock as u8,
+            reserved: 0,
+        };
+        self.pool.write(&ticket, &header, message.body);
+        self.events.accepted += 1;
+        let staged = &mut self.staged[class as usize];
+        staged.push(ticket);
+        if staged.len() == STAGED_MAX {
+            self.flush_full(class);
+        }
+        Ok(())
+    }
+}
+
+impl EventOutlet {
+    #[cold]
+    #[inline(never)]
+    fn no_slot(&mut self, payload_bytes: usize) -> MessageReject {
+        if payload_bytes > crate::limits::PAYLOAD_BYTES_MAX {
+            MessageReject::TooLarge
+        } else {
+            MessageReject::PoolExhausted
+        }
+    }
+
+    /// One frame made more events than the staging holds: pushes them; what finds no place is shed even where the
+    /// source can wait, since the frame can't be put back.
+    #[cold]
+    #[inline(never)]
+    fn flush_full(&mut self, class: Class) {
+        let publish_ns = self.clock.now();
+        self.flush_class(class, publish_ns);
+        if self.staged[class as usize].len() == STAGED_MAX {
+            self.shed(class);
+        }
+    }
+}

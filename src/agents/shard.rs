@@ -1,0 +1,159 @@
+//! Hot path: the shard agent: polls its lanes, decodes, and pushes events, one duty cycle at a time.
+//!
+//! Invariant: a lane's frames are the source's again when its poll returns; a slow processor never holds them.
+
+use super::outlet::{ClosedOutlet, EventOutlet, OutletParts};
+use crate::event::{ClockKind, Nanos};
+use crate::feed::{Intake, IntakeSettings, StreamSnapshot};
+use crate::ledger::{Board, Counter, KernelBook, LatencyRecorder, Ledger};
+use crate::runtime::Agent;
+use crate::source::{Budget, FrameSource};
+use std::any::Any;
+
+/// A shard: its lanes' sources, its decoding and feed state, and its way out to the queues.
+pub struct Shard<S> {
+    name: String,
+    sources: Vec<S>,
+    intake: Intake,
+    outlet: Option<EventOutlet>,
+    closed: Option<ClosedOutlet>,
+    wire_to_receive: LatencyRecorder,
+    burst: usize,
+    can_wait: bool,
+    board: Board,
+    last_work: Nanos,
+}
+
+/// A shard's books at its end.
+pub struct ShardReport<S> {
+    /// Its name.
+    pub name: String,
+    /// Frames, messages, events; queue pushes.
+    pub ledger: Ledger,
+    /// Its streams, settled and named.
+    pub streams: Vec<StreamSnapshot>,
+    /// From the wire to the shard, where the wire time is on a comparable clock.
+    pub wire_to_receive: LatencyRecorder,
+    /// Its sources, for what they alone know.
+    pub sources: Vec<S>,
+}
+
+impl<S: FrameSource> Shard<S> {
+    /// Puts a shard together and allocates its tables. `burst` is how many frames one lane gives in one turn.
+    pub fn new(
+        name: String,
+        sources: Vec<S>,
+        intake: &IntakeSettings,
+        parts: OutletParts,
+        burst: usize,
+    ) -> Shard<S> {
+        Shard {
+            name,
+            sources,
+            intake: Intake::allocate(intake),
+            can_wait: parts.can_wait,
+            outlet: Some(EventOutlet::new(parts)),
+            closed: None,
+            wire_to_receive: LatencyRecorder::default(),
+            burst,
+            board: Board::default(),
+            last_work: 0,
+        }
+    }
+
+    /// The board on which the shard publishes its counters.
+    pub fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    /// The books, when the processors have ended, too.
+    pub fn into_report(mut self) -> ShardReport<S> {
+        self.close_outlet();
+        let mut ledger =
+            Ledger { frames: self.intake.frames.clone(), messages: self.intake.messages.clone(), ..Ledger::default() };
+        if let Some(mut closed) = self.closed.take() {
+            ledger.events = closed.settle();
+            ledger.queues = closed.pushed;
+        }
+        for kernel in self.sources.iter().filter_map(FrameSource::kernel_book) {
+            ledger.kernel.get_or_insert_with(KernelBook::default).absorb(&kernel);
+        }
+        ShardReport {
+            name: self.name,
+            ledger,
+            streams: self.intake.settle(),
+            wire_to_receive: self.wire_to_receive,
+            sources: self.sources,
+        }
+    }
+
+    fn close_outlet(&mut self) {
+        if let Some(outlet) = self.outlet.take() {
+            self.closed = Some(outlet.close());
+        }
+    }
+
+    fn publish(&self) {
+        let frames = &self.intake.frames;
+        self.board.publish(Counter::Frames, frames.received);
+        self.board.publish(Counter::FramesRejected, frames.rejected.iter().sum());
+        self.board.publish(Counter::Messages, self.intake.messages.decoded);
+        self.board.publish(Counter::Accepted, self.intake.messages.accepted);
+        if let Some(outlet) = &self.outlet {
+            self.board.publish(Counter::Shed, outlet.events.shed.iter().sum());
+        }
+    }
+}
+
+impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn on_start(&mut self, now: Nanos) {
+        self.last_work = now;
+    }
+
+    fn do_work(&mut self, now: Nanos) -> usize {
+        let Some(outlet) = &mut self.outlet else { return 0 };
+        let mut work = outlet.reclaim();
+        for (lane, source) in self.sources.iter_mut().enumerate() {
+            let bytes = if self.can_wait { outlet.room_bytes() } else { usize::MAX };
+            let receive_ns = outlet.begin(lane as u16);
+            let (intake, wire_to_receive) = (&mut self.intake, &mut self.wire_to_receive);
+            work += source.poll(receive_ns, Budget { frames: self.burst, bytes }, &mut |frame| {
+                intake.take(frame.bytes, frame.link, frame.wire_ns, frame.clock, outlet);
+                if frame.clock == ClockKind::Monotonic {
+                    wire_to_receive.record(receive_ns.saturating_sub(frame.wire_ns));
+                }
+            });
+            outlet.flush();
+        }
+        if work > 0 {
+            self.last_work = now;
+        }
+        work
+    }
+
+    fn housekeeping(&mut self, _now: Nanos) {
+        self.publish();
+    }
+
+    fn finished(&self) -> bool {
+        self.sources.iter().all(FrameSource::exhausted) && self.outlet.as_ref().is_none_or(EventOutlet::is_flushed)
+    }
+
+    fn stop(&mut self) {
+        self.sources.iter_mut().for_each(FrameSource::stop);
+    }
+
+    fn on_close(&mut self, _now: Nanos) {
+        self.close_outlet();
+        self.publish();
+        self.board.publish(Counter::Done, 1);
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}

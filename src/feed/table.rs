@@ -1,0 +1,332 @@
+//! The tables of endpoints, feeds and streams: found in O(1), allocated once, bounded.
+//!
+//! Invariant: a stream is known by its feed and unit; lines of a feed share streams, other endpoints never do.
+
+use super::streams::session_text;
+use super::{Endpoint, FeedLine, Lateness, LatenessStore, StreamName, StreamSnapshot, StreamState};
+use crate::event::{Destination, Protocol};
+use crate::limits::LINES_MAX;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use std::hash::BuildHasher;
+
+/// Index of an endpoint in its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndpointIndex(pub u32);
+
+#[derive(Clone, Debug)]
+struct Feed {
+    name: Option<String>,
+    protocol: Protocol,
+    lines: Vec<(String, Destination)>,
+}
+
+/// Endpoints, feeds and streams of one shard.
+#[derive(Debug)]
+pub struct StreamTable {
+    hasher: RandomState,
+    endpoints: Vec<Endpoint>,
+    endpoint_index: HashTable<u32>,
+    endpoints_max: usize,
+    streams: Vec<StreamState>,
+    streams_used: usize,
+    stream_index: HashTable<u32>,
+    feeds: Vec<Feed>,
+    lateness: LatenessStore,
+    last_endpoint: Option<(Destination, u32)>,
+}
+
+impl StreamTable {
+    /// Allocates tables for `streams_max` streams and `endpoints_max` endpoints, and enters the configured lines.
+    pub fn allocate(
+        streams_max: usize,
+        endpoints_max: usize,
+        lateness_streams: usize,
+        lines: &[FeedLine],
+    ) -> StreamTable {
+        let mut table = StreamTable {
+            hasher: RandomState::default(),
+            endpoints: Vec::with_capacity(endpoints_max.max(lines.len())),
+            endpoint_index: HashTable::with_capacity(endpoints_max.max(lines.len())),
+            endpoints_max: endpoints_max.max(lines.len()),
+            streams: (0..streams_max).map(|_| StreamState::default()).collect(),
+            streams_used: 0,
+            stream_index: HashTable::with_capacity(streams_max),
+            feeds: Vec::with_capacity(endpoints_max.max(lines.len())),
+            lateness: LatenessStore::allocate(lateness_streams),
+            last_endpoint: None,
+        };
+        lines.iter().for_each(|line| table.configure(line));
+        table
+    }
+
+    fn configure(&mut self, line: &FeedLine) {
+        let feed = line.feed as usize;
+        while self.feeds.len() <= feed {
+            let name = Some(line.feed_name.clone());
+            self.feeds.push(Feed { name, protocol: line.protocol, lines: Vec::new() });
+        }
+        self.feeds[feed].lines.push((line.line_name.clone(), line.destination));
+        self.enter(Endpoint {
+            destination: line.destination,
+            protocol: Some(line.protocol),
+            feed: Some(line.feed),
+            line: line.line,
+            last: None,
+        });
+    }
+
+    /// The endpoint of a destination, if it is known.
+    #[inline]
+    pub fn find_endpoint(&mut self, destination: &Destination) -> Option<EndpointIndex> {
+        if let Some((last, index)) = &self.last_endpoint
+            && last == destination
+        {
+            return Some(EndpointIndex(*index));
+        }
+        let hash = self.hasher.hash_one(destination);
+        let endpoints = &self.endpoints;
+        let found =
+            *self.endpoint_index.find(hash, |i| endpoints[*i as usize].destination == *destination)?;
+        self.last_endpoint = Some((*destination, found));
+        Some(EndpointIndex(found))
+    }
+
+    /// Enters an endpoint that nobody configured; `None` when the table is full.
+    #[cold]
+    pub fn admit_endpoint(&mut self, destination: Destination) -> Option<EndpointIndex> {
+        let endpoint = Endpoint { destination, protocol: None, feed: None, line: 0, last: None };
+        (self.endpoints.len() < self.endpoints_max).then(|| self.enter(endpoint))
+    }
+
+    fn enter(&mut self, endpoint: Endpoint) -> EndpointIndex {
+        let index = self.endpoints.len() as u32;
+        let hash = self.hasher.hash_one(endpoint.destination);
+        let (endpoints, hasher) = (&self.endpoints, &self.hasher);
+        self.endpoint_index
+            .insert_unique(hash, index, |i| hasher.hash_one(endpoints[*i as usize].destination));
+        self.endpoints.push(endpoint);
+        EndpointIndex(index)
+    }
+
+    /// An endpoint's record.
+    #[inline]
+    pub fn endpoint(&self, index: EndpointIndex) -> &Endpoint {
+        &self.endpoints[index.0 as usize]
+    }
+
+    /// Fixes the protocol of an endpoint that nobody configured.
+    #[cold]
+    pub fn set_protocol(&mut self, index: EndpointIndex, protocol: Protocol) {
+        self.endpoints[index.0 as usize].protocol = Some(protocol);
+    }
+
+    /// The stream that a run on an endpoint belongs to; `None` when the stream table or the feed's lines are full.
+    #[inline]
+    pub fn find_stream(&mut self, endpoint: EndpointIndex, unit: u32, session: u128) -> Option<u32> {
+        if let Some((last_unit, stream)) = self.endpoints[endpoint.0 as usize].last
+            && last_unit == unit
+        {
+            return Some(stream);
+        }
+        self.look_up_stream(endpoint, unit, session)
+    }
+
+    #[inline(never)]
+    fn look_up_stream(&mut self, endpoint: EndpointIndex, unit: u32, session: u128) -> Option<u32> {
+        let feed = match self.endpoints[endpoint.0 as usize].feed {
+            Some(feed) => feed,
+            None => self.assign_feed(endpoint, unit, session)?,
+        };
+        let hash = self.hasher.hash_one((feed, unit));
+        let streams = &self.streams;
+        let same = |i: &u32| streams[*i as usize].feed == feed && streams[*i as usize].unit == unit;
+        let stream = match self.stream_index.find(hash, same) {
+            Some(stream) => *stream,
+            None => self.open_stream(feed, unit, hash)?,
+        };
+        let record = &mut self.endpoints[endpoint.0 as usize];
+        record.last = Some((unit, stream));
+        let line = record.line;
+        self.join_line(stream, line);
+        Some(stream)
+    }
+
+    #[cold]
+    fn open_stream(&mut self, feed: u32, unit: u32, hash: u64) -> Option<u32> {
+        if self.streams_used == self.streams.len() {
+            return None;
+        }
+        let stream = self.streams_used as u32;
+        self.streams_used += 1;
+        let state = &mut self.streams[stream as usize];
+        state.feed = feed;
+        state.unit = unit;
+        state.protocol = self.feeds[feed as usize].protocol as u8;
+        let (streams, hasher) = (&self.streams, &self.hasher);
+        let rehash = |i: &u32| hasher.hash_one((streams[*i as usize].feed, streams[*i as usize].unit));
+        self.stream_index.insert_unique(hash, stream, rehash);
+        Some(stream)
+    }
+
+    #[cold]
+    fn join_line(&mut self, stream: u32, line: u8) {
+        let state = &mut self.streams[stream as usize];
+        state.lines |= 1 << line;
+        if state.lines.count_ones() == 2 && state.lateness.is_none() {
+            state.lateness = self.lateness.lend();
+        }
+    }
+
+    /// Gives an endpoint that nobody configured its feed: that of another line of the same session, or its own.
+    #[cold]
+    fn assign_feed(&mut self, endpoint: EndpointIndex, unit: u32, session: u128) -> Option<u32> {
+        let record = self.endpoints[endpoint.0 as usize].clone();
+        let protocol = record.protocol?;
+        let sibling = self.sibling_feed(&record.destination, protocol, unit, session);
+        let feed = sibling.unwrap_or_else(|| {
+            self.feeds.push(Feed { name: None, protocol, lines: Vec::with_capacity(LINES_MAX) });
+            (self.feeds.len() - 1) as u32
+        });
+        let lines = &mut self.feeds[feed as usize].lines;
+        let line = lines.len();
+        if line == LINES_MAX {
+            return None;
+        }
+        // "A" to "D": LINES_MAX is 4.
+        lines.push((char::from(b'A' + line as u8).to_string(), record.destination));
+        let record = &mut self.endpoints[endpoint.0 as usize];
+        record.feed = Some(feed);
+        record.line = line as u8;
+        Some(feed)
+    }
+
+    /// The feed that an unconfigured endpoint is another line of: one whose stream of the same unit is in the same
+    /// session; for CME, which has no session, one whose group differs as the venue's A and B groups do.
+    fn sibling_feed(&self, to: &Destination, protocol: Protocol, unit: u32, session: u128) -> Option<u32> {
+        if session == 0 {
+            return self.endpoints.iter().find_map(|other| {
+                let known = other.feed?;
+                (other.protocol == Some(protocol) && are_cme_lines(protocol, to, &other.destination))
+                    .then_some(known)
+            });
+        }
+        self.streams[..self.streams_used]
+            .iter()
+            .find(|s| s.protocol == protocol as u8 && s.unit == unit && s.sequencer.session() == session)
+            .map(|s| s.feed)
+    }
+
+    /// A stream's state.
+    #[inline]
+    pub fn stream_mut(&mut self, stream: u32) -> &mut StreamState {
+        &mut self.streams[stream as usize]
+    }
+
+    /// How many streams there are.
+    pub fn stream_count(&self) -> usize {
+        self.streams_used
+    }
+
+    /// Ends all epochs, so that every number is settled, and returns all streams that saw anything, with names.
+    #[cold]
+    pub fn settle(&mut self) -> Vec<StreamSnapshot> {
+        for state in &mut self.streams[..self.streams_used] {
+            state.sequencer.end_epoch(&mut state.book);
+        }
+        self.streams[..self.streams_used].iter().filter_map(|state| self.snapshot(state)).collect()
+    }
+
+    fn snapshot(&self, state: &StreamState) -> Option<StreamSnapshot> {
+        let protocol = Protocol::from_u8(state.protocol)?;
+        let feed = self.feeds.get(state.feed as usize)?;
+        let name = feed.name.clone().unwrap_or_else(|| match feed.lines.first() {
+            Some((_, destination)) => destination.to_string(),
+            None => protocol.to_string(),
+        });
+        let lines = feed.lines.iter().enumerate().filter(|(i, _)| state.lines & (1 << i) != 0);
+        Some(StreamSnapshot {
+            protocol,
+            name: StreamName { feed: name, unit: state.unit },
+            session: session_text(protocol, state.sequencer.session()),
+            book: state.book.clone(),
+            lines: lines
+                .map(|(i, (name, _))| {
+                    let lateness = state.lateness.as_ref().and_then(|late: &Lateness| late.percentiles(i));
+                    (name.clone(), state.book.lines[i], lateness)
+                })
+                .collect(),
+        })
+    }
+}
+
+/// CME sends line A of a channel to 224.0.31.x port 14ccc and line B to 224.0.32.x port 15ccc, x and ccc equal.
+fn are_cme_lines(protocol: Protocol, one: &Destination, two: &Destination) -> bool {
+    let network = |d: &Destination| [d.address[12], d.address[13], d.address[14]];
+    let (a, b) = if one.port < two.port { (one, two) } else { (two, one) };
+    protocol == Protocol::CmeMdp3
+        && network(a) == [224, 0, 31]
+        && network(b) == [224, 0, 32]
+        && a.port.checked_add(1_000) == Some(b.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feed::sequence::EpochBegin;
+
+    fn table(lines: &[FeedLine]) -> StreamTable {
+        StreamTable::allocate(4, 4, 1, lines)
+    }
+
+    fn admit(table: &mut StreamTable, destination: Destination, protocol: Protocol) -> EndpointIndex {
+        let index = table.admit_endpoint(destination).expect("room");
+        table.set_protocol(index, protocol);
+        assert_eq!(table.find_endpoint(&destination), Some(index));
+        index
+    }
+
+    fn begin(table: &mut StreamTable, stream: u32, session: u128) {
+        let state = table.stream_mut(stream);
+        let begin = EpochBegin { sequence: 1, session, send_ns: 0, by_reset: false };
+        state.sequencer.begin_epoch(begin, &mut state.book);
+    }
+
+    #[test]
+    fn endpoints_of_one_session_are_lines_of_one_feed() {
+        let mut table = table(&[]);
+        let a = admit(&mut table, Destination::v4([233, 0, 0, 1], 1), Protocol::IexTp);
+        let b = admit(&mut table, Destination::v4([233, 0, 0, 2], 1), Protocol::IexTp);
+        let c = admit(&mut table, Destination::v4([233, 0, 0, 3], 1), Protocol::IexTp);
+        let one = table.find_stream(a, 1, 77).expect("room");
+        begin(&mut table, one, 77);
+        assert_eq!(table.find_stream(b, 1, 77), Some(one));
+        assert_ne!(table.find_stream(c, 1, 78), Some(one));
+        assert_eq!((table.endpoint(a).line, table.endpoint(b).line), (0, 1));
+        assert!(table.stream_mut(one).lateness.is_some());
+    }
+
+    #[test]
+    fn cme_lines_are_known_by_their_groups() {
+        let mut table = table(&[]);
+        let b = admit(&mut table, Destination::v4([224, 0, 32, 64], 15_340), Protocol::CmeMdp3);
+        let a = admit(&mut table, Destination::v4([224, 0, 31, 64], 14_340), Protocol::CmeMdp3);
+        let other = admit(&mut table, Destination::v4([224, 0, 31, 65], 14_341), Protocol::CmeMdp3);
+        let one = table.find_stream(b, 0, 0).expect("room");
+        assert_eq!(table.find_stream(a, 0, 0), Some(one));
+        assert_ne!(table.find_stream(other, 0, 0), Some(one));
+    }
+
+    #[test]
+    fn full_tables_refuse_and_go_on() {
+        let mut table = table(&[]);
+        let a = admit(&mut table, Destination::v4([233, 0, 0, 1], 1), Protocol::CboePitch);
+        let streams: Vec<Option<u32>> = (1..=5).map(|unit| table.find_stream(a, unit, 0)).collect();
+        assert_eq!(streams, [Some(0), Some(1), Some(2), Some(3), None]);
+        assert_eq!(table.find_stream(a, 2, 0), Some(1));
+        for port in 2..=4 {
+            admit(&mut table, Destination::v4([233, 0, 0, 1], port), Protocol::CboePitch);
+        }
+        assert!(table.admit_endpoint(Destination::v4([233, 0, 0, 1], 5)).is_none());
+    }
+}
