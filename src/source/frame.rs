@@ -1,18 +1,7 @@
 //! Hot path: a frame as a source hands it to its shard, and the trait of all sources.
 
-use crate::event::{ClockKind, Nanos};
+use crate::event::{ClockKind, LinkType, Nanos};
 use crate::ledger::KernelBook;
-
-/// What the first bytes of a frame are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkType {
-    /// An Ethernet header.
-    Ethernet,
-    /// An IPv4 or IPv6 header (pcap link types RAW, IPV4, IPV6).
-    RawIp,
-    /// Something that is not decoded; the frame is counted and refused.
-    Unsupported,
-}
 
 /// A frame, borrowed for the time of one callback.
 #[derive(Clone, Copy, Debug)]

@@ -6,4 +6,5 @@ pub mod xdp;
 
 mod frame;
 
-pub use frame::{Budget, Frame, FrameSource, LinkType};
+pub use crate::event::LinkType;
+pub use frame::{Budget, Frame, FrameSource};

@@ -1,1 +1,201 @@
 //! Hot path: Ethernet, VLAN, IP and UDP headers down to the packet.
+//!
+//! Invariant: how long a packet is, its IP and UDP headers say. The frame's own length only bounds it: a frame may
+//! carry padding and a captured FCS behind the packet, or may have been cut by a snap length. Checksums are the
+//! NIC's and the kernel's business; they are not verified here.
+
+use crate::event::{Destination, FrameReject, LinkType};
+use crate::limits::VLAN_TAGS_MAX;
+
+const ETHERNET_BYTES: usize = 14;
+const VLAN_TAG_BYTES: usize = 4;
+const IPV4_BYTES_MIN: usize = 20;
+const IPV6_BYTES: usize = 40;
+const UDP_BYTES: usize = 8;
+
+const ETHER_IPV4: u16 = 0x0800;
+const ETHER_IPV6: u16 = 0x86dd;
+/// 802.1Q, 802.1ad, and the tag that switches used for stacks before 802.1ad.
+const ETHER_VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+
+const IP_TCP: u8 = 6;
+const IP_UDP: u8 = 17;
+const IPV6_FRAGMENT: u8 = 44;
+/// Hop-by-hop, routing, ESP, authentication, destination options, mobility, HIP, shim6 (IANA's list of extension
+/// headers, without fragment and the experimental ones).
+const IPV6_EXTENSIONS: [u8; 8] = [0, 43, 50, 51, 60, 135, 139, 140];
+
+/// A UDP datagram inside a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// Source address and port.
+    pub source: Destination,
+    /// Destination address and port: what steering rules and lines are keyed by.
+    pub destination: Destination,
+    /// The UDP payload, as long as the UDP header says.
+    pub payload: &'a [u8],
+    /// Id of the outermost VLAN tag, if there is one (0 is a priority tag, which names no VLAN).
+    pub vlan: Option<u16>,
+}
+
+/// The payload of an unfragmented IP packet of the wanted protocol, as far as the frame holds it.
+struct Internet<'a> {
+    source: [u8; 16],
+    destination: [u8; 16],
+    /// Captured bytes of the IP payload.
+    payload: &'a [u8],
+    /// Bytes of the IP payload by the IP header; more than `payload` holds when the frame was cut.
+    payload_bytes: usize,
+}
+
+/// Finds the UDP datagram in a frame.
+///
+/// # Errors
+/// The first check that fails, from the outside in: the link type, VLAN tags, the EtherType, the IP protocol,
+/// fragmentation, contradicting lengths, and last whether the frame holds the whole payload. So a cut ARP frame
+/// is `NotIp`, a cut TCP segment `NotUdp`, and `Truncated` is only what would have been a datagram, or a frame
+/// that ends before it could be told.
+#[inline]
+pub fn parse(frame: &[u8], link: LinkType) -> Result<Datagram<'_>, FrameReject> {
+    let (ip, vlan) = internet(frame, link, IP_UDP)?;
+    let Some((header, rest)) = ip.payload.split_first_chunk::<UDP_BYTES>() else {
+        // The IP header promised too little, or the frame holds less than it promised.
+        return Err(if ip.payload_bytes < UDP_BYTES {
+            FrameReject::BadLength
+        } else {
+            FrameReject::Truncated
+        });
+    };
+    let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    if length < UDP_BYTES || length > ip.payload_bytes {
+        return Err(FrameReject::BadLength);
+    }
+    let Some(payload) = rest.get(..length - UDP_BYTES) else {
+        return Err(FrameReject::Truncated);
+    };
+    Ok(Datagram {
+        source: Destination { address: ip.source, port: u16::from_be_bytes([header[0], header[1]]) },
+        destination: Destination {
+            address: ip.destination,
+            port: u16::from_be_bytes([header[2], header[3]]),
+        },
+        payload,
+        vlan,
+    })
+}
+
+/// Source and destination of the TCP segment in a frame, for counting conversations; `None` when it holds none, or
+/// a fragment. A cut segment counts as long as its ports are there.
+#[cold]
+pub fn tcp_flow(frame: &[u8], link: LinkType) -> Option<(Destination, Destination)> {
+    let (ip, _) = internet(frame, link, IP_TCP).ok()?;
+    let ports = ip.payload.first_chunk::<4>()?;
+    let source = Destination { address: ip.source, port: u16::from_be_bytes([ports[0], ports[1]]) };
+    let destination = Destination { address: ip.destination, port: u16::from_be_bytes([ports[2], ports[3]]) };
+    Some((source, destination))
+}
+
+#[inline]
+fn internet(frame: &[u8], link: LinkType, wanted: u8) -> Result<(Internet<'_>, Option<u16>), FrameReject> {
+    match link {
+        LinkType::Ethernet => {
+            let (ether_type, vlan, rest) = ethernet(frame)?;
+            match ether_type {
+                ETHER_IPV4 => Ok((ipv4(rest, wanted)?, vlan)),
+                ETHER_IPV6 => Ok((ipv6(rest, wanted)?, vlan)),
+                _ => Err(FrameReject::NotIp),
+            }
+        }
+        LinkType::RawIp => match frame.first().map(|byte| byte >> 4) {
+            Some(4) => Ok((ipv4(frame, wanted)?, None)),
+            Some(6) => Ok((ipv6(frame, wanted)?, None)),
+            Some(_) => Err(FrameReject::NotIp),
+            None => Err(FrameReject::Truncated),
+        },
+        LinkType::Unsupported => Err(FrameReject::LinkType),
+    }
+}
+
+/// The EtherType behind the VLAN tags, the outermost VLAN id, and what follows.
+#[inline]
+fn ethernet(frame: &[u8]) -> Result<(u16, Option<u16>, &[u8]), FrameReject> {
+    let Some((header, mut rest)) = frame.split_first_chunk::<ETHERNET_BYTES>() else {
+        return Err(FrameReject::Truncated);
+    };
+    let mut ether_type = u16::from_be_bytes([header[12], header[13]]);
+    let mut vlan = None;
+    let mut tags = 0;
+    while ETHER_VLAN.contains(&ether_type) {
+        if tags == VLAN_TAGS_MAX {
+            return Err(FrameReject::VlanTooDeep);
+        }
+        let Some((tag, behind)) = rest.split_first_chunk::<VLAN_TAG_BYTES>() else {
+            return Err(FrameReject::Truncated);
+        };
+        vlan = vlan.or(Some(u16::from_be_bytes([tag[0], tag[1]]) & 0x0fff));
+        ether_type = u16::from_be_bytes([tag[2], tag[3]]);
+        rest = behind;
+        tags += 1;
+    }
+    Ok((ether_type, vlan, rest))
+}
+
+#[inline]
+fn ipv4(bytes: &[u8], wanted: u8) -> Result<Internet<'_>, FrameReject> {
+    let Some(header) = bytes.first_chunk::<IPV4_BYTES_MIN>() else {
+        return Err(FrameReject::Truncated);
+    };
+    if header[0] >> 4 != 4 {
+        return Err(FrameReject::NotIp);
+    }
+    if header[9] != wanted {
+        return Err(FrameReject::NotUdp);
+    }
+    // More fragments, or an offset: either way the datagram is not whole.
+    if u16::from_be_bytes([header[6], header[7]]) & 0x3fff != 0 {
+        return Err(FrameReject::Fragment);
+    }
+    let header_bytes = usize::from(header[0] & 0x0f) * 4;
+    let total_bytes = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    if header_bytes < IPV4_BYTES_MIN || total_bytes < header_bytes {
+        return Err(FrameReject::BadLength);
+    }
+    let Some(payload) = bytes.get(header_bytes..total_bytes.min(bytes.len())) else {
+        return Err(FrameReject::Truncated);
+    };
+    Ok(Internet {
+        source: mapped([header[12], header[13], header[14], header[15]]),
+        destination: mapped([header[16], header[17], header[18], header[19]]),
+        payload,
+        payload_bytes: total_bytes - header_bytes,
+    })
+}
+
+/// The IPv4 address as [`Destination`] holds it.
+#[inline]
+fn mapped(address: [u8; 4]) -> [u8; 16] {
+    Destination::v4(address, 0).address
+}
+
+#[inline]
+fn ipv6(bytes: &[u8], wanted: u8) -> Result<Internet<'_>, FrameReject> {
+    let Some((header, rest)) = bytes.split_first_chunk::<IPV6_BYTES>() else {
+        return Err(FrameReject::Truncated);
+    };
+    if header[0] >> 4 != 6 {
+        return Err(FrameReject::NotIp);
+    }
+    match header[6] {
+        next if next == wanted => {}
+        IPV6_FRAGMENT => return Err(FrameReject::Fragment),
+        next if IPV6_EXTENSIONS.contains(&next) => return Err(FrameReject::Ipv6Extension),
+        _ => return Err(FrameReject::NotUdp),
+    }
+    let mut source = [0; 16];
+    let mut destination = [0; 16];
+    source.copy_from_slice(&header[8..24]);
+    destination.copy_from_slice(&header[24..40]);
+    let payload_bytes = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let payload = &rest[..payload_bytes.min(rest.len())];
+    Ok(Internet { source, destination, payload, payload_bytes })
+}

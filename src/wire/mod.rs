@@ -10,6 +10,7 @@ mod visit;
 pub mod cboe_pitch;
 pub mod cme_mdp3;
 pub mod detect;
+pub mod harness;
 pub mod ice_impact;
 pub mod iex_tp;
 pub mod itch50;

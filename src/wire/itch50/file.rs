@@ -1,0 +1,127 @@
+//! Hot path: framing of ITCH message files, for a reader that streams them through a buffer.
+//!
+//! Invariant: `next` looks only at the front of the buffer, and asks for at most one frame's bytes; so a reader's
+//! buffer need never hold more than [`FRAME_BYTES_MAX`].
+
+use super::length_of;
+use std::ops::Range;
+
+const PREFIX_BYTES: usize = 2;
+
+/// The largest frame of a file: its length prefix and a message of 65,535 bytes.
+pub const FRAME_BYTES_MAX: usize = PREFIX_BYTES + u16::MAX as usize;
+
+/// How the messages of a file are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// "BinaryFILE": each message has its length in front, 2 bytes big-endian; a length of 0 ends the file.
+    Lengths,
+    /// The 2 bytes in front of each message are zero; the type letter tells the length.
+    Types,
+}
+
+/// Why the rest of a file can't be framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// The file ends inside a frame.
+    Truncated,
+    /// A type whose length is not known, in a file that is framed by type.
+    UnknownType(u8),
+    /// Bytes other than zero in front of a message, in a file that is framed by type.
+    PrefixNotZero(u16),
+    /// Bytes behind the length of 0 that ends the file.
+    BytesBehindEnd,
+}
+
+/// What stands at the front of the buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Framed {
+    /// Too little to tell: call again with so many bytes at least, or with `at_end`.
+    Need(usize),
+    /// A message, from its type letter on; never empty, as a length of 0 is the end. The reader drops the first
+    /// `range.end` bytes of the buffer before the next call.
+    Message(Range<usize>),
+    /// The file is over.
+    End,
+    /// What follows can't be framed; every further call says the same.
+    Damaged(Damage),
+}
+
+/// The state of framing one file: what framing it has, once its first bytes told, and whether it is over.
+#[derive(Clone, Debug, Default)]
+pub struct FileFramer {
+    framing: Option<Framing>,
+    over: Option<Framed>,
+}
+
+impl FileFramer {
+    /// The file's framing; `None` until the first message was seen.
+    pub fn framing(&self) -> Option<Framing> {
+        self.framing
+    }
+
+    /// What stands at the front of `buffer`; `at_end` when the file has no bytes behind it.
+    #[inline]
+    pub fn next(&mut self, buffer: &[u8], at_end: bool) -> Framed {
+        if let Some(over) = &self.over {
+            return over.clone();
+        }
+        let framed = match self.front(buffer) {
+            Framed::Need(_) if at_end && may_end_with(buffer) => Framed::End,
+            Framed::Need(_) if at_end => Framed::Damaged(Damage::Truncated),
+            framed => framed,
+        };
+        if matches!(framed, Framed::End | Framed::Damaged(_)) {
+            self.over = Some(framed.clone());
+        }
+        framed
+    }
+
+    #[inline]
+    fn front(&mut self, buffer: &[u8]) -> Framed {
+        let Some((prefix, rest)) = buffer.split_first_chunk::<PREFIX_BYTES>() else {
+            return Framed::Need(PREFIX_BYTES);
+        };
+        let prefix = u16::from_be_bytes(*prefix);
+        let framing = match self.framing {
+            Some(framing) => framing,
+            None => match detect(prefix, rest) {
+                Ok(framing) => *self.framing.insert(framing),
+                Err(undecided) => return undecided,
+            },
+        };
+        match framing {
+            Framing::Lengths if prefix == 0 && rest.is_empty() => Framed::Need(PREFIX_BYTES + 1),
+            Framing::Lengths if prefix == 0 => Framed::Damaged(Damage::BytesBehindEnd),
+            Framing::Lengths => message(usize::from(prefix), buffer),
+            Framing::Types if prefix != 0 => Framed::Damaged(Damage::PrefixNotZero(prefix)),
+            Framing::Types => match rest.first() {
+                None => Framed::Need(PREFIX_BYTES + 1),
+                Some(letter) => match length_of(*letter) {
+                    Some(length) => message(length, buffer),
+                    None => Framed::Damaged(Damage::UnknownType(*letter)),
+                },
+            },
+        }
+    }
+}
+
+/// A file may end with nothing, or with a length of 0 (which in a file framed by type has no message behind it).
+fn may_end_with(buffer: &[u8]) -> bool {
+    buffer.is_empty() || buffer == [0; PREFIX_BYTES]
+}
+
+/// A file whose first message has a length of zero, and yet a known type behind it, is framed by type.
+fn detect(prefix: u16, rest: &[u8]) -> Result<Framing, Framed> {
+    match (prefix, rest.first()) {
+        (0, None) => Err(Framed::Need(PREFIX_BYTES + 1)),
+        (0, Some(letter)) if length_of(*letter).is_some() => Ok(Framing::Types),
+        _ => Ok(Framing::Lengths),
+    }
+}
+
+#[inline]
+fn message(length: usize, buffer: &[u8]) -> Framed {
+    let end = PREFIX_BYTES + length;
+    if buffer.len() < end { Framed::Need(end) } else { Framed::Message(PREFIX_BYTES..end) }
+}
