@@ -5,6 +5,8 @@
 
 mod decode;
 mod entry;
+#[cfg(test)]
+mod recorder;
 mod visit;
 
 pub mod cboe_pitch;
