@@ -41,6 +41,11 @@ pub const LATENESS_STREAMS: usize = 32;
 /// Destinations (address and port) that one shard tells apart.
 pub const ENDPOINTS_MAX: usize = 16_384;
 
+/// Places in the priority queues unless configured otherwise, indexed by [`crate::event::Class`]: realtime per shard,
+/// transactional and batch per producer. 65,536 is 280 ms at the CME capture's peak; a realtime event that waits
+/// behind 16,384 others is late already.
+pub const QUEUE_CAPACITY: [u32; 3] = [16_384, 65_536, 65_536];
+
 /// Frames polled from one lane in one turn: 64 frames of 1,500 B stay inside an L2 cache.
 pub const BURST_MAX: usize = 64;
 
