@@ -1,1 +1,19 @@
-//! To be written.
+//! Configuration in three stages: the TOML as it stands, its checks, and typed complete settings.
+//!
+//! Invariant: whoever holds [`Settings`] holds checked values; nothing behind it parses text or asks again
+//! whether a number is a power of two. Agents are given only their part.
+
+mod error;
+mod file;
+mod settings;
+mod validate;
+mod wishes;
+
+pub use error::{ConfigError, Finding};
+pub use settings::{
+    Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RunSettings, Settings,
+    ThreadSettings,
+};
+pub use wishes::{
+    AttachWish, ChunkWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish,
+};

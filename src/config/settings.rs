@@ -1,0 +1,423 @@
+//! Settings: typed, complete and checked; every part is handed to the agents that it concerns, and only that.
+
+use super::error::{ConfigError, Finding, line_of, line_of_key};
+use super::file::{ConfigFile, FeedTable, InterfaceTable};
+use super::validate;
+use super::wishes::{
+    AttachWish, ChunkWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish,
+};
+use crate::event::{Class, Destination, Protocol};
+use crate::limits::SLOT_PAYLOAD_BYTES;
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The documented default file.
+const DEFAULT_TEXT: &str = include_str!("../../config/appliance.toml");
+const DEFAULT_NAME: &str = "the built-in config/appliance.toml";
+
+/// Everything that the appliance is told, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Where the settings came from, for messages: a path, or words.
+    pub origin: String,
+    /// Interfaces to receive from; names are distinct.
+    pub interfaces: Vec<Interface>,
+    /// Feeds; names, and destinations over all of them, are distinct.
+    pub feeds: Vec<Feed>,
+    /// What happens to packets for destinations of no feed.
+    pub admission: Admission,
+    /// Places of the priority queues, indexed by [`Class`]; powers of two.
+    pub queue_capacities: [usize; Class::ALL.len()],
+    /// The event pool.
+    pub pool: PoolSettings,
+    /// Threads and what they are pinned to.
+    pub threads: ThreadSettings,
+    /// Message types that go to another queue than their protocol's table says.
+    pub class_overrides: Vec<ClassOverride>,
+    /// The report and its company.
+    pub report: ReportSettings,
+    /// How a run ends.
+    pub run: RunSettings,
+    hash: u64,
+}
+
+/// An interface to receive from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The kernel's name for it.
+    pub name: String,
+    /// Which receive queues are taken; a list has distinct numbers.
+    pub queues: QueuesWish,
+    /// How shard and kernel share the work.
+    pub drive: DriveMode,
+    /// Where the XDP program goes.
+    pub attach: AttachWish,
+    /// Whether the NIC writes into the UMEM.
+    pub zero_copy: ZeroCopyWish,
+    /// Bytes of a UMEM chunk.
+    pub chunk: ChunkWish,
+    /// Entries of the fill ring and of the RX ring each; a power of two.
+    pub ring_entries: u32,
+    /// Whether the UMEM is asked for in hugepages.
+    pub hugepages: bool,
+}
+
+/// A feed: one protocol on one to four lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// Its name in reports.
+    pub name: String,
+    /// What its packets are.
+    pub protocol: Protocol,
+    /// Its lines, 1 to [`crate::limits::LINES_MAX`]; a line's index is its [`crate::event::LineIndex`].
+    pub lines: Vec<Line>,
+}
+
+/// One copy of a feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its name in reports, such as "A".
+    pub name: String,
+    /// Where its packets are sent to.
+    pub destination: Destination,
+}
+
+/// What happens to packets for destinations of no feed, once they reach a shard. The XDP program never redirects
+/// them, so that this matters to captures and sockets only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// They are refused, as `unknown_destination`.
+    FeedsOnly,
+    /// They are decoded as this protocol, or as the one that their bytes look like.
+    Everything {
+        /// The protocol, or `None` for automatic.
+        protocol: Option<Protocol>,
+    },
+}
+
+/// The event pool of each shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// Slots by class of [`SLOT_PAYLOAD_BYTES`]; `None` leaves the number to the itemised bill.
+    pub slots: [Option<u32>; SLOT_PAYLOAD_BYTES.len()],
+    /// What pages are wished for.
+    pub hugepages: HugeWish,
+    /// Whether memory is locked against swapping.
+    pub lock_memory: bool,
+}
+
+/// Threads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadSettings {
+    /// How agents are laid on threads.
+    pub mode: ThreadingWish,
+    /// What an agent does without work.
+    pub idle: IdleWish,
+    /// CPUs to pin to, in this order and distinct; empty leaves the choice to the program.
+    pub cpus: Vec<u32>,
+    /// SCHED_FIFO priority, 1 to 99; `None` keeps the ordinary scheduler.
+    pub fifo_priority: Option<u8>,
+    /// Shards, 1 to [`crate::limits::SHARDS_MAX`].
+    pub shards: usize,
+    /// Frames polled from a lane in one turn, 1 to [`crate::limits::BURST_MAX`].
+    pub burst: usize,
+}
+
+/// A message type that goes to the queue of `class`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassOverride {
+    /// The type's protocol.
+    pub protocol: Protocol,
+    /// The type, as [`crate::event::EventHeader::kind`] has it.
+    pub kind: u16,
+    /// Its class.
+    pub class: Class,
+}
+
+/// The report and its company.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportSettings {
+    /// Where report.json goes; relative paths are relative to the working directory.
+    pub path: Option<PathBuf>,
+    /// Where the latency plot (SVG) goes.
+    pub plot: Option<PathBuf>,
+    /// Time between status lines; `None` prints none.
+    pub status_interval: Option<Duration>,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunSettings {
+    /// How long stopped sources and filled queues may take to drain before the run counts as failed.
+    pub drain_deadline: Duration,
+}
+
+impl Settings {
+    /// Settings from a file.
+    ///
+    /// # Errors
+    /// The file can't be read, is not TOML, or has keys or values that are not allowed; the error says where.
+    pub fn load(path: impl AsRef<Path>) -> Result<Settings, ConfigError> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Settings::from_text(&text, &path.display().to_string())
+    }
+
+    /// Settings from TOML text; `origin` names it in messages.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn from_text(text: &str, origin: &str) -> Result<Settings, ConfigError> {
+        let file = parse(text, origin)?;
+        let findings = validate::findings(&file, text);
+        match findings.is_empty() {
+            true => Ok(Settings::typed(&file, origin)),
+            false => Err(ConfigError::Invalid { file: origin.to_owned(), findings }),
+        }
+    }
+
+    /// The settings of the documented default file, which is built in.
+    pub fn embedded_default() -> Settings {
+        Settings::from_text(DEFAULT_TEXT, DEFAULT_NAME).expect("a test checks the built-in file")
+    }
+
+    /// The text of the documented default file.
+    pub fn embedded_default_text() -> &'static str {
+        DEFAULT_TEXT
+    }
+
+    /// Settings for a replay without a config file: defaults, no interface, and every destination admitted, as
+    /// `protocol` or, with `None`, as what its packets look like.
+    pub fn for_replay(protocol: Option<Protocol>) -> Settings {
+        let mut file = ConfigFile::default();
+        file.steering.admit_unknown = true;
+        let mut settings = Settings::typed(&file, "no config file (built-in values for replays)");
+        settings.admission = Admission::Everything { protocol };
+        let protocol_name = protocol.map_or("auto", Protocol::name);
+        settings.hash = fnv1a(settings.hash, protocol_name.as_bytes());
+        settings
+    }
+
+    /// Identifies the configuration: a hash, in 16 hex digits, over all values including the implied ones. Comments,
+    /// spaces, the order of keys and defaults spelled out do not change it.
+    pub fn config_hash(&self) -> String {
+        format!("{:016x}", self.hash)
+    }
+
+    /// Checks that a live run has something to receive from and something to receive.
+    ///
+    /// # Errors
+    /// There is no interface, or no feed.
+    pub fn check_runnable(&self) -> Result<(), ConfigError> {
+        let missing =
+            |table, advice| Err(ConfigError::NotRunnable { file: self.origin.clone(), table, advice });
+        if self.interfaces.is_empty() {
+            return missing("interface", "add one with the name of the interface to receive from");
+        }
+        if self.feeds.is_empty() {
+            return missing("feed", "add one with the protocol and destinations of the feed to receive");
+        }
+        Ok(())
+    }
+
+    /// Every destination that feeds name, with the index of its feed and of its line there.
+    pub fn destinations(&self) -> impl Iterator<Item = (Destination, usize, usize)> + '_ {
+        self.feeds.iter().enumerate().flat_map(|(feed_index, feed)| {
+            let lines = feed.lines.iter().enumerate();
+            lines.map(move |(line_index, line)| (line.destination, feed_index, line_index))
+        })
+    }
+
+    fn typed(file: &ConfigFile, origin: &str) -> Settings {
+        let queues = &file.queues;
+        Settings {
+            origin: origin.to_owned(),
+            interfaces: file.interface.iter().map(interface).collect(),
+            feeds: file.feed.iter().map(feed).collect(),
+            admission: match file.steering.admit_unknown {
+                true => Admission::Everything { protocol: None },
+                false => Admission::FeedsOnly,
+            },
+            queue_capacities: [
+                queues.realtime_capacity,
+                queues.transactional_capacity,
+                queues.batch_capacity,
+            ]
+            .map(|capacity| capacity as usize),
+            pool: PoolSettings {
+                slots: [file.pool.slots_64, file.pool.slots_192, file.pool.slots_1984, file.pool.slots_65536],
+                hugepages: file.pool.hugepages,
+                lock_memory: file.pool.lock_memory,
+            },
+            threads: threads(file),
+            class_overrides: class_overrides(file),
+            report: ReportSettings {
+                path: file.report.path.as_ref().map(PathBuf::from),
+                plot: file.report.plot.as_ref().map(PathBuf::from),
+                status_interval: match file.report.status_interval_s {
+                    0 => None,
+                    seconds => Some(Duration::from_secs(seconds.into())),
+                },
+            },
+            run: RunSettings { drain_deadline: Duration::from_secs(file.run.drain_deadline_s.into()) },
+            hash: fnv1a(FNV_OFFSET, canonical(file).as_bytes()),
+        }
+    }
+}
+
+fn interface(table: &InterfaceTable) -> Interface {
+    Interface {
+        name: table.name.clone(),
+        queues: table.queues.clone(),
+        drive: table.drive,
+        attach: table.attach,
+        zero_copy: table.zero_copy,
+        chunk: table.chunk_bytes,
+        ring_entries: table.ring_entries,
+        hugepages: table.hugepages,
+    }
+}
+
+fn feed(table: &FeedTable) -> Feed {
+    let lines = table.lines.iter();
+    Feed {
+        name: table.name.clone(),
+        protocol: table.protocol,
+        lines: lines.map(|l| Line { name: l.name.clone(), destination: l.destination.0.into() }).collect(),
+    }
+}
+
+fn threads(file: &ConfigFile) -> ThreadSettings {
+    let table = &file.threads;
+    ThreadSettings {
+        mode: table.mode,
+        idle: table.idle,
+        cpus: table.cpus.clone(),
+        fifo_priority: table.fifo_priority.and_then(|priority| u8::try_from(priority).ok()),
+        shards: table.shards as usize,
+        burst: table.burst as usize,
+    }
+}
+
+fn class_overrides(file: &ConfigFile) -> Vec<ClassOverride> {
+    let mut overrides = Vec::new();
+    for (protocol_name, types) in &file.classes {
+        let Ok(protocol) = protocol_name.parse() else { continue };
+        overrides.extend(types.iter().filter_map(|(name, class)| {
+            message_type(protocol, name).map(|kind| ClassOverride { protocol, kind, class: *class })
+        }));
+    }
+    // In an order that does not hang on how the names sort.
+    overrides.sort_by_key(|over| (over.protocol, over.kind));
+    overrides
+}
+
+/// The message type that [`Protocol::type_name`] writes as `name`: the inverse of that function.
+pub(super) fn message_type(protocol: Protocol, name: &str) -> Option<u16> {
+    let letter = match name.as_bytes() {
+        [letter] => Some(u16::from(*letter)),
+        _ => None,
+    };
+    let kind = letter.filter(|_| protocol.types_are_letters()).or_else(|| name.parse().ok())?;
+    (protocol.type_name(kind) == name).then_some(kind)
+}
+
+fn parse(text: &str, origin: &str) -> Result<ConfigFile, ConfigError> {
+    let failed = |key: String, line, problem: &str| {
+        let finding = Finding { key, line, problem: problem.replace('`', "\"") };
+        ConfigError::Parse { file: origin.to_owned(), finding }
+    };
+    let line_of_span = |error: &toml::de::Error| error.span().map(|span| line_of(text, span.start));
+    let document = toml::Deserializer::parse(text)
+        .map_err(|error| failed(String::new(), line_of_span(&error), error.message()))?;
+    // A track of our own, so that the path is at hand whatever the error is.
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(document, &mut track);
+    ConfigFile::deserialize(tracked).map_err(|error| {
+        let path = track.path().to_string();
+        let key = if path == "." { String::new() } else { path };
+        let line = line_of_span(&error).or_else(|| line_of_key(text, &key));
+        failed(key, line, error.message())
+    })
+}
+
+fn canonical(file: &ConfigFile) -> String {
+    toml::to_string(file).expect("a parsed file can be written")
+}
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a, 64 bits: stable over versions and machines, and nobody needs more of a label.
+fn fnv1a(state: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(state, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_file_is_right_and_runnable() {
+        let settings = Settings::embedded_default();
+        assert!(settings.check_runnable().is_ok());
+        assert_eq!(settings.admission, Admission::FeedsOnly);
+        assert_eq!(settings.queue_capacities, [16_384, 65_536, 65_536]);
+    }
+
+    #[test]
+    fn the_hash_sees_values_and_nothing_else() {
+        let hash = |text: &str| Settings::from_text(text, "test").expect("is right").config_hash();
+        let plain = hash("[threads]\nshards = 1\n[run]\n");
+        assert_eq!(plain, hash("# a comment\n[run]\ndrain_deadline_s   =   10\n"));
+        assert_ne!(plain, hash("[threads]\nshards = 2\n"));
+        assert_eq!(plain.len(), 16);
+        // The published test vectors of FNV-1a.
+        assert_eq!(fnv1a(FNV_OFFSET, b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(FNV_OFFSET, b"foobar"), 0x8594_4171_f739_67e8);
+    }
+
+    #[test]
+    fn replays_admit_everything() {
+        let automatic = Settings::for_replay(None);
+        assert_eq!(automatic.admission, Admission::Everything { protocol: None });
+        let iex = Settings::for_replay(Some(Protocol::IexTp));
+        assert_eq!(iex.admission, Admission::Everything { protocol: Some(Protocol::IexTp) });
+        assert_ne!(automatic.config_hash(), iex.config_hash());
+        assert!(iex.check_runnable().is_err());
+    }
+
+    #[test]
+    fn message_types_are_read_as_they_are_printed() {
+        for protocol in Protocol::ALL {
+            for kind in 0..=u16::MAX {
+                let name = protocol.type_name(kind);
+                let printed_alike = message_type(protocol, &name);
+                // A letter protocol prints kind 5 as "5", as it prints kind 53, the letter '5': the letter is meant.
+                let ambiguous = protocol.types_are_letters() && kind < 10;
+                let meant = if ambiguous { kind + u16::from(b'0') } else { kind };
+                assert_eq!(printed_alike, Some(meant), "{protocol} {name}");
+            }
+            assert_eq!(message_type(protocol, ""), None);
+            assert_eq!(message_type(protocol, "TT"), None);
+        }
+        assert_eq!(message_type(Protocol::CmeMdp3, "032"), None);
+        assert_eq!(message_type(Protocol::CmeMdp3, "T"), None);
+    }
+
+    #[test]
+    fn class_overrides_are_typed() {
+        let text = "[classes.iex-tp]\nT = 'batch'\n8 = 'realtime'\n[classes.cme-mdp3]\n32 = 'realtime'\n";
+        let settings = Settings::from_text(text, "test").expect("is right");
+        let over = |protocol, kind, class| ClassOverride { protocol, kind, class };
+        assert_eq!(
+            settings.class_overrides,
+            [
+                over(Protocol::IexTp, u16::from(b'8'), Class::Realtime),
+                over(Protocol::IexTp, u16::from(b'T'), Class::Batch),
+                over(Protocol::CmeMdp3, 32, Class::Realtime),
+            ]
+        );
+    }
+}

@@ -1,0 +1,327 @@
+//! The checks of a config file: each key by itself (called by garde), then keys against each other.
+//!
+//! Invariant: every refusal says the value, what is allowed, and where it helps, what to write instead.
+
+use super::error::{Finding, line_of_key};
+use super::file::{ConfigFile, Endpoint, FeedTable, InterfaceTable, LineTable};
+use super::settings::message_type;
+use super::wishes::{AttachWish, QueuesWish, ThreadingWish, ZeroCopyWish};
+use crate::event::{Destination, Protocol};
+use crate::limits::{self, LANES_PER_SHARD_MAX, LINES_MAX, SLOT_PAYLOAD_BYTES};
+use garde::Validate;
+use std::collections::HashMap;
+use std::hash::Hash;
+
+/// A ring holds at least one burst.
+pub(super) const RING_ENTRIES_MIN: u32 = limits::BURST_MAX as u32;
+/// 65,536 entries lost nothing at the highest rate tried, with the real-time throttle biting; more only costs cache.
+pub(super) const RING_ENTRIES_MAX: u32 = 65_536;
+/// A queue holds at least one burst.
+pub(super) const QUEUE_MIN: u32 = limits::BURST_MAX as u32;
+/// 16 Mi tickets: minutes of a feed's peak; more is a slow consumer hidden in memory.
+pub(super) const QUEUE_MAX: u32 = 1 << 24;
+/// 16 Mi slots: one for every place of the largest queue.
+pub(super) const SLOTS_MAX: u32 = 1 << 24;
+/// [`limits::SHARDS_MAX`].
+pub(super) const SHARDS_MAX: u32 = limits::SHARDS_MAX as u32;
+/// [`limits::BURST_MAX`].
+pub(super) const BURST_MAX: u32 = limits::BURST_MAX as u32;
+
+/// The kernel's cpu_set_t has 1,024 bits.
+const CPU_NUMBER_MAX: u32 = 1_023;
+/// IFNAMSIZ without its terminating zero.
+const INTERFACE_NAME_BYTES_MAX: usize = 15;
+/// Names of feeds and lines stand in tables and labels.
+const NAME_BYTES_MAX: usize = 48;
+/// Queues of one NIC; the largest known ones have some hundred.
+const QUEUE_NUMBER_MAX: u32 = 1_023;
+
+const _: () = assert!(RING_ENTRIES_MIN.is_power_of_two() && RING_ENTRIES_MAX.is_power_of_two());
+const _: () = assert!(QUEUE_MIN.is_power_of_two() && QUEUE_MAX.is_power_of_two());
+const _: () = {
+    // The keys pool.slots_* are named after these.
+    let named = [64, 192, 1_984, 65_536];
+    let mut class = 0;
+    while class < named.len() {
+        assert!(SLOT_PAYLOAD_BYTES[class] == named[class]);
+        class += 1;
+    }
+};
+
+fn refuse(problem: String) -> garde::Result {
+    Err(garde::Error::new(problem))
+}
+
+/// Checks for a power of two in `min..=max`, and names the nearest one.
+pub(super) fn power_of_two(min: u32, max: u32) -> impl Fn(&u32, &()) -> garde::Result {
+    move |value, ()| {
+        if value.is_power_of_two() && (min..=max).contains(value) {
+            return Ok(());
+        }
+        let nearest = value.clamp(&min, &max).next_power_of_two().min(max);
+        refuse(format!("is {value}; allowed: a power of two from {min} to {max}; the next one is {nearest}"))
+    }
+}
+
+/// Checks for a number in `min..=max`; `unit` says of what.
+pub(super) fn within(min: u32, max: u32, unit: &'static str) -> impl Fn(&u32, &()) -> garde::Result {
+    move |value, ()| match (min..=max).contains(value) {
+        true => Ok(()),
+        false => refuse(format!("is {value}; allowed: {min} to {max} {unit}")),
+    }
+}
+
+/// Checks an interface's name by the kernel's own rule.
+pub(super) fn interface_name(name: &String, (): &()) -> garde::Result {
+    let shaped = (1..=INTERFACE_NAME_BYTES_MAX).contains(&name.len()) && name != "." && name != "..";
+    if shaped && name.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':') {
+        return Ok(());
+    }
+    refuse(format!(
+        "is {name:?}; allowed: an interface's name, 1 to {INTERFACE_NAME_BYTES_MAX} printable characters \
+         without '/' and ':'; `ip link` lists them"
+    ))
+}
+
+/// Checks a feed's or line's name: it is printed in tables and used as a label.
+pub(super) fn name(name: &String, (): &()) -> garde::Result {
+    let printable = name.chars().all(|c| c.is_alphanumeric() || "-_. /:+".contains(c));
+    if (1..=NAME_BYTES_MAX).contains(&name.len()) && printable && name.trim() == name {
+        return Ok(());
+    }
+    refuse(format!(
+        "is {name:?}; allowed: 1 to {NAME_BYTES_MAX} bytes of letters, digits, inner spaces and - _ . / : +"
+    ))
+}
+
+/// Checks that a path is not empty.
+pub(super) fn path(path: &String, (): &()) -> garde::Result {
+    match path.is_empty() {
+        false => Ok(()),
+        true => refuse("is empty; write a file's path, or leave the key out for none".to_owned()),
+    }
+}
+
+/// Checks that a feed has lines, and not too many.
+pub(super) fn line_count(lines: &[LineTable], (): &()) -> garde::Result {
+    match (1..=LINES_MAX).contains(&lines.len()) {
+        true => Ok(()),
+        false => refuse(format!("has {} lines; allowed: 1 to {LINES_MAX} copies of one stream", lines.len())),
+    }
+}
+
+/// Checks that packets can be sent to this destination.
+pub(super) fn destination(endpoint: &Endpoint, (): &()) -> garde::Result {
+    let socket = endpoint.0;
+    if socket.ip().to_canonical().is_unspecified() {
+        return refuse(format!(
+            "is {socket}; write the group or address that packets carry, not the wildcard"
+        ));
+    }
+    match socket.port() {
+        0 => refuse(format!("is {socket}; allowed: ports 1 to 65535")),
+        _ => Ok(()),
+    }
+}
+
+/// Checks a list of queue numbers.
+pub(super) fn queues(wish: &QueuesWish, (): &()) -> garde::Result {
+    match wish {
+        QueuesWish::All => Ok(()),
+        QueuesWish::List(list) if list.is_empty() => {
+            refuse("is an empty list; write \"all\", or at least one queue such as [0]".to_owned())
+        }
+        QueuesWish::List(list) => numbers(list, QUEUE_NUMBER_MAX, "queue"),
+    }
+}
+
+/// Checks a list of CPU numbers.
+pub(super) fn cpus(list: &[u32], (): &()) -> garde::Result {
+    numbers(list, CPU_NUMBER_MAX, "CPU")
+}
+
+fn numbers(list: &[u32], max: u32, noun: &str) -> garde::Result {
+    if let Some(high) = list.iter().find(|number| **number > max) {
+        return refuse(format!("has {noun} {high}; allowed: 0 to {max}"));
+    }
+    match first_repeated(list.iter().copied()) {
+        None => Ok(()),
+        Some((number, _, _)) => refuse(format!("has {noun} {number} twice; list each one once")),
+    }
+}
+
+/// The first value that occurs twice, with both indexes.
+fn first_repeated<T: Hash + Eq + Clone>(values: impl IntoIterator<Item = T>) -> Option<(T, usize, usize)> {
+    let mut seen = HashMap::new();
+    values.into_iter().enumerate().find_map(|(index, value)| {
+        let first = seen.insert(value.clone(), index)?;
+        Some((value, first, index))
+    })
+}
+
+/// Everything that is wrong in a parsed file, in the order of its keys. `text` is what it was parsed from.
+pub(super) fn findings(file: &ConfigFile, text: &str) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if let Err(report) = file.validate() {
+        found.extend(report.iter().map(|(path, error)| (path.to_string(), error.message().to_owned())));
+    }
+    interfaces_together(&file.interface, &mut found);
+    lanes_fit_shards(file, &mut found);
+    feeds_together(&file.feed, &mut found);
+    cpus_fit_shards(file, &mut found);
+    classes_name_types(file, &mut found);
+    let located = |(key, problem): (String, String)| Finding { line: line_of_key(text, &key), key, problem };
+    found.into_iter().map(located).collect()
+}
+
+type Found = Vec<(String, String)>;
+
+fn interfaces_together(interfaces: &[InterfaceTable], found: &mut Found) {
+    for (index, interface) in interfaces.iter().enumerate() {
+        let key = |name: &str| format!("interface[{index}].{name}");
+        if interface.attach == AttachWish::Generic && interface.zero_copy == ZeroCopyWish::Require {
+            found.push((
+                key("zero_copy"),
+                "is \"require\", but attach is \"generic\", which always copies; \
+                 write attach = \"native\", or zero_copy = \"auto\""
+                    .to_owned(),
+            ));
+        }
+    }
+    if let Some((name, first, second)) = first_repeated(interfaces.iter().map(|i| i.name.as_str())) {
+        found.push((
+            format!("interface[{second}].name"),
+            format!("is \"{name}\", as is interface[{first}].name; give an interface one table and list its queues"),
+        ));
+    }
+}
+
+/// A shard polls a bounded number of lanes; `queues = "all"` is checked against the machine at start.
+fn lanes_fit_shards(file: &ConfigFile, found: &mut Found) {
+    let listed: usize = file
+        .interface
+        .iter()
+        .map(|interface| match &interface.queues {
+            QueuesWish::List(list) => list.len(),
+            QueuesWish::All => 1,
+        })
+        .sum();
+    let room = file.threads.shards as usize * LANES_PER_SHARD_MAX;
+    if file.threads.shards > 0 && listed > room {
+        found.push((
+            "threads.shards".to_owned(),
+            format!(
+                "is {}, which has room for {room} queues ({LANES_PER_SHARD_MAX} a shard), but the interfaces \
+                 list at least {listed}; write shards = {}",
+                file.threads.shards,
+                listed.div_ceil(LANES_PER_SHARD_MAX)
+            ),
+        ));
+    }
+}
+
+fn feeds_together(feeds: &[FeedTable], found: &mut Found) {
+    if let Some((name, first, second)) = first_repeated(feeds.iter().map(|feed| feed.name.as_str())) {
+        found.push((
+            format!("feed[{second}].name"),
+            format!(
+                "is \"{name}\", as is feed[{first}].name; feeds are reported by name, so each needs its own"
+            ),
+        ));
+    }
+    for (index, feed) in feeds.iter().enumerate() {
+        if let Some((name, first, second)) = first_repeated(feed.lines.iter().map(|line| line.name.as_str()))
+        {
+            found.push((
+                format!("feed[{index}].lines[{second}].name"),
+                format!("is \"{name}\", as is lines[{first}].name of the same feed; name them A and B"),
+            ));
+        }
+    }
+    // By Destination, so that an IPv4 address and its IPv6-mapped form are one.
+    let mut owners: HashMap<Destination, String> = HashMap::new();
+    for (index, feed) in feeds.iter().enumerate() {
+        for (line_index, line) in feed.lines.iter().enumerate() {
+            let owner = format!("line {} of feed \"{}\"", line.name, feed.name);
+            if let Some(other) = owners.insert(line.destination.0.into(), owner) {
+                found.push((
+                    format!("feed[{index}].lines[{line_index}].destination"),
+                    format!(
+                        "is {}, which {other} has already; a destination belongs to one line",
+                        line.destination.0
+                    ),
+                ));
+            }
+        }
+    }
+}
+
+fn cpus_fit_shards(file: &ConfigFile, found: &mut Found) {
+    let threads = &file.threads;
+    let short = (threads.cpus.len() as u64) < u64::from(threads.shards);
+    if threads.mode == ThreadingWish::Dedicated && !threads.cpus.is_empty() && short {
+        found.push((
+            "threads.cpus".to_owned(),
+            format!(
+                "lists {} CPUs for {} shards, and mode = \"dedicated\" gives each shard a CPU of its own; \
+                 list more, or write mode = \"auto\"",
+                threads.cpus.len(),
+                threads.shards
+            ),
+        ));
+    }
+}
+
+fn classes_name_types(file: &ConfigFile, found: &mut Found) {
+    for (protocol_name, types) in &file.classes {
+        let protocol: Protocol = match protocol_name.parse() {
+            Ok(protocol) => protocol,
+            Err(problem) => {
+                found.push((format!("classes.{protocol_name}"), problem));
+                continue;
+            }
+        };
+        let allowed = match protocol.types_are_letters() {
+            true => "one letter as reports print it, such as \"T\"",
+            false => "a decimal type or template number, 0 to 65535, such as \"32\"",
+        };
+        for name in types.keys().filter(|name| message_type(protocol, name).is_none()) {
+            found.push((
+                format!("classes.{protocol}.{name}"),
+                format!("\"{name}\" is no message type of {protocol}; allowed: {allowed}"),
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn powers_of_two_name_the_next_one() {
+        let check = power_of_two(64, 1_024);
+        assert!(check(&64, &()).is_ok() && check(&1_024, &()).is_ok());
+        for (value, next) in [(0, 64), (65, 128), (1_000, 1_024), (4_096, 1_024), (u32::MAX, 1_024)] {
+            let problem = check(&value, &()).expect_err("refused").to_string();
+            assert!(problem.contains(&format!("is {value};")), "{problem}");
+            assert!(problem.ends_with(&format!("the next one is {next}")), "{problem}");
+        }
+    }
+
+    #[test]
+    fn interface_names_follow_the_kernel() {
+        for good in ["eth0", "sluice-rx0", "enp1s0f0np0", "a.5", "x@y"] {
+            assert!(interface_name(&good.to_owned(), &()).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "..", "a/b", "a b", "a:1", "sixteen-letters-"] {
+            assert!(interface_name(&bad.to_owned(), &()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn repeats_are_found_with_both_places() {
+        assert_eq!(first_repeated([3, 1, 2, 1, 3]), Some((1, 1, 3)));
+        assert_eq!(first_repeated::<u8>([]), None);
+    }
+}
