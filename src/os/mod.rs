@@ -1,1 +1,24 @@
-//! To be written.
+//! The machine: memory, clock, processors, capabilities, interfaces and signals, as the rest of the appliance sees
+//! them. `unsafe` that talks to the kernel lives here; everything offered here is safe to use.
+
+mod affinity;
+mod allocation;
+mod capabilities;
+mod clock;
+mod error;
+mod machine;
+mod memory;
+mod netdev;
+mod process;
+mod signals;
+
+pub use affinity::{allowed_cpus, name_current_thread, pin_current_thread, set_fifo};
+pub use allocation::{CountingAllocator, allocations_are_counted, allocations_of_this_thread};
+pub use capabilities::{Capabilities, Capability};
+pub use clock::{Clock, TickSource, monotonic_now};
+pub use error::OsError;
+pub use machine::MachineFacts;
+pub use memory::{HugeWish, MemoryError, MemoryWish, PageKind, Region, RegionReport};
+pub use netdev::{Interface, interfaces};
+pub use process::{ThreadUsage, resident_bytes};
+pub use signals::StopFlag;
