@@ -30,7 +30,9 @@ pub enum SinkError {
         source: std::io::Error,
     },
     /// A multicast destination and no way to choose the interface.
-    #[error("{address} has another address family than the interface address {interface}: give both of one family")]
+    #[error(
+        "{address} has another address family than the interface address {interface}: give both of one family"
+    )]
     Family {
         /// The destination.
         address: SocketAddr,
@@ -44,7 +46,9 @@ fn hint(error: &std::io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => "; run as root or give the program CAP_NET_RAW",
         Some(libc::ENETDOWN) => "; bring the interface up with `ip link set NAME up`",
-        Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => "; add a route to it, `ip route get ADDRESS` shows what is missing",
+        Some(libc::ENETUNREACH | libc::EHOSTUNREACH) => {
+            "; add a route to it, `ip route get ADDRESS` shows what is missing"
+        }
         Some(libc::ENODEV | libc::ENXIO) => "; the interface went away, `ip link` lists those that are there",
         Some(libc::EMSGSIZE) => "; the packet is larger than the path allows, raise the interface's MTU",
         _ => "",
