@@ -1,1 +1,7 @@
-//! To be written.
+//! Where frames and events go: an interface, a UDP destination, nowhere.
+
+mod error;
+mod frame_sink;
+
+pub use error::SinkError;
+pub use frame_sink::{FrameSink, SendOutcome};
