@@ -5,7 +5,7 @@ use crate::receivers::{self, Receiver};
 use crate::rig::{PORT, RX_ADDRESS, RX_INTERFACE, Rig};
 use crate::senders::{self, Sender};
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, setsockopt, sockopt};
-use sluice::os::signals::StopFlag;
+use sluice::os::StopFlag;
 use std::io::{IoSliceMut, Write};
 use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;

@@ -5,7 +5,7 @@
 use crate::event::{Class, EventHeader, MessageReject, Nanos, ShedReason};
 use crate::feed::{Accepted, Outlet};
 use crate::ledger::{EventBook, QueueBook};
-use crate::os::clock::Clock;
+use crate::os::Clock;
 use crate::pool::{Pool, Ticket};
 use crate::process::ClassTable;
 use crate::queue::QueueProducer;
@@ -105,7 +105,7 @@ impl EventOutlet {
     #[inline]
     fn flush_class(&mut self, class: Class, publish_ns: Nanos) {
         let staged = &mut self.staged[class as usize];
-        for ticket in staged.iter() {
+        for ticket in staged.iter_mut() {
             self.pool.header_mut(ticket).publish_ns = publish_ns;
         }
         self.producers[class as usize].push_batch(staged);
@@ -165,7 +165,7 @@ impl ClosedOutlet {
 impl Outlet for EventOutlet {
     #[inline]
     fn accept(&mut self, message: &Message<'_>, accepted: &Accepted) -> Result<(), MessageReject> {
-        let ticket = match self.pool.acquire(message.body.len()) {
+        let mut ticket = match self.pool.acquire(message.body.len()) {
             Some(ticket) => ticket,
             None => return Err(self.no_slot(message.body.len())),
         };
@@ -187,7 +187,7 @@ impl Outlet for EventOutlet {
             clock: accepted.clock as u8,
             reserved: 0,
         };
-        self.pool.write(&ticket, &header, message.body);
+        self.pool.write(&mut ticket, &header, message.body);
         self.events.accepted += 1;
         let staged = &mut self.staged[class as usize];
         staged.push(ticket);

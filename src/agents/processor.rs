@@ -69,7 +69,7 @@ pub struct ProcessorAgent<P> {
     delivered: u64,
     receive_to_processed: LatencyRecorder,
     wire_to_processed: LatencyRecorder,
-    clock: crate::os::clock::Clock,
+    clock: crate::os::Clock,
     board: Board,
 }
 
@@ -91,7 +91,7 @@ pub struct ProcessorReport<P> {
 
 impl<P: Processor> ProcessorAgent<P> {
     /// Puts the parts together and allocates the burst buffers.
-    pub fn new(parts: ProcessorParts<P>, clock: crate::os::clock::Clock) -> ProcessorAgent<P> {
+    pub fn new(parts: ProcessorParts<P>, clock: crate::os::Clock) -> ProcessorAgent<P> {
         let home = parts.ports.iter().map(|_| Vec::with_capacity(POP_MAX)).collect();
         ProcessorAgent {
             parts,

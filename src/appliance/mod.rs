@@ -1,1 +1,14 @@
-//! To be written.
+//! The appliance: boot and shutdown order of a live run, of a replay, and of a plain decode.
+//!
+//! Architecture invariant: parts are made, wired and started here and nowhere else; when it returns, every thread is
+//! joined, every queue is drained, every program is detached, and the books are closed.
+
+mod assembly;
+mod closing;
+mod decode;
+mod error;
+
+pub use assembly::{Assembly, assemble, intake_settings};
+pub use closing::{Outcome, StreamOutcome};
+pub use decode::{DecodeOutcome, MessageListing, decode_captures};
+pub use error::ApplianceError;

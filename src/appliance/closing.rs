@@ -1,0 +1,73 @@
+//! The end of a run: what the agents brought home, put together into one outcome.
+
+use crate::agents::{ProcessorReport, ShardReport, Tally};
+use crate::event::{Protocol, ShardId};
+use crate::feed::{IntakeSettings, StreamSnapshot};
+use crate::ledger::{LatencyRecorder, Ledger};
+use crate::runtime::ThreadReport;
+
+/// A stream with what became of its events.
+#[derive(Clone, Debug)]
+pub struct StreamOutcome {
+    /// The stream's counters and names.
+    pub stream: StreamSnapshot,
+    /// Its events that processors finished with.
+    pub processed: u64,
+}
+
+impl StreamOutcome {
+    /// A stream of a decode, where acceptance is the end.
+    pub fn of_decode(stream: StreamSnapshot, _settings: &IntakeSettings) -> StreamOutcome {
+        StreamOutcome { processed: stream.book.accepted, stream }
+    }
+
+    /// The stream's protocol.
+    pub fn protocol(&self) -> Protocol {
+        self.stream.protocol
+    }
+}
+
+/// All that is known when every agent has ended.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// All books.
+    pub ledger: Ledger,
+    /// All streams of all shards.
+    pub streams: Vec<StreamOutcome>,
+    /// From the wire to the shard, ns.
+    pub wire_to_receive: LatencyRecorder,
+    /// From the shard to the processor, ns.
+    pub receive_to_processed: LatencyRecorder,
+    /// From the wire to the processor, ns.
+    pub wire_to_processed: LatencyRecorder,
+    /// The threads.
+    pub threads: Vec<ThreadReport>,
+}
+
+impl Outcome {
+    /// Puts the agents' reports together.
+    pub fn of<S>(
+        shards: &[ShardReport<S>],
+        processors: Vec<ProcessorReport<Tally>>,
+        threads: Vec<ThreadReport>,
+    ) -> Outcome {
+        let mut outcome = Outcome { threads, ..Outcome::default() };
+        for (index, shard) in shards.iter().enumerate() {
+            outcome.ledger.absorb(&shard.ledger);
+            outcome.wire_to_receive.absorb(&shard.wire_to_receive);
+            let shard_id = ShardId(index as u8);
+            for (stream, snapshot) in shard.streams.iter().enumerate() {
+                let counts = processors.iter().filter_map(|p| p.processor.stream(shard_id, stream));
+                let processed = counts.map(|counts| counts.total()).sum();
+                outcome.streams.push(StreamOutcome { stream: snapshot.clone(), processed });
+            }
+        }
+        for processor in processors {
+            outcome.ledger.events.delivered += processor.delivered;
+            outcome.ledger.queues[processor.class as usize].absorb(&processor.queue);
+            outcome.receive_to_processed.absorb(&processor.receive_to_processed);
+            outcome.wire_to_processed.absorb(&processor.wire_to_processed);
+        }
+        outcome
+    }
+}
