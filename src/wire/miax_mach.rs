@@ -30,9 +30,10 @@ struct PacketHeader {
 /// Decodes one datagram.
 ///
 /// An application packet is one message: its kind is the payload's first byte, its body the payload. Heartbeats
-/// and the packets that start and end a session use up no number: they carry the last one used (in
-/// `miax-tom-mach.pcap` all 60 heartbeats do), so that their run's sequence is the one behind it. Other packet
-/// types are passed as messages whose kind is the packet type and whose body begins at the packet type.
+/// and the end of a session use up no number: they carry the last one used (in `miax-tom-mach.pcap` all 60
+/// heartbeats do), so that their run's sequence is the one behind it. No capture has a start of session; whether
+/// it carries 0 (the last one used) or 1 (the next one), a [`RunKind::Reset`] at 1 comes of it. Other packet types
+/// are passed as messages whose kind is the packet type and whose body begins at the packet type.
 ///
 /// # Errors
 /// [`FrameReject::PacketTooShort`] below 12 bytes, [`FrameReject::PacketHeader`] when the first packet's length
@@ -79,7 +80,11 @@ fn decode_packet<V: Visitor>(header: &PacketHeader, packet: &[u8], visitor: &mut
     visitor.run(&Run {
         unit: 0,
         session: u128::from(header.session),
-        sequence: if has_message { carried } else { carried.saturating_add(1) },
+        sequence: match kind {
+            RunKind::Data => carried,
+            RunKind::Reset => carried.max(1),
+            RunKind::Heartbeat | RunKind::EndOfSession => carried.saturating_add(1),
+        },
         count: u32::from(has_message),
         kind,
         numbering: Numbering::Messages,
@@ -149,10 +154,14 @@ mod tests {
 
     #[test]
     fn control_packets_carry_the_last_number() {
-        for (packet_type, kind) in [(0, RunKind::Heartbeat), (1, RunKind::Reset), (2, RunKind::EndOfSession)]
-        {
-            let found = decoded(&packet(41, packet_type, 6, &[]));
-            assert_eq!((found.runs[0].kind, found.runs[0].sequence, found.runs[0].session), (kind, 42, 6));
+        for (packet_type, carried, kind, next) in [
+            (0, 41, RunKind::Heartbeat, 42),
+            (1, 0, RunKind::Reset, 1),
+            (1, 1, RunKind::Reset, 1),
+            (2, 41, RunKind::EndOfSession, 42),
+        ] {
+            let found = decoded(&packet(carried, packet_type, 6, &[]));
+            assert_eq!((found.runs[0].kind, found.runs[0].sequence, found.runs[0].session), (kind, next, 6));
             assert_eq!((found.messages.len(), found.refused.len()), (0, 0));
         }
         assert_eq!(decoded(&packet(u64::MAX, 0, 0, &[])).runs[0].sequence, u64::MAX);
