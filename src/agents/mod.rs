@@ -6,4 +6,4 @@ mod shard;
 
 pub use outlet::{EventOutlet, OutletParts};
 pub use processor::{Processor, ProcessorAgent, ProcessorParts, ProcessorReport, Tally};
-pub use shard::{Shard, ShardReport};
+pub use shard::{Shard, ShardReport, shard_name};

@@ -128,6 +128,11 @@ impl EventOutlet {
         }
     }
 
+    /// Keeps the clock in step with the system's.
+    pub fn recalibrate(&mut self) {
+        self.clock.recalibrate();
+    }
+
     /// Whether all that was accepted has left the staging.
     pub fn is_flushed(&self) -> bool {
         self.staged.iter().all(Vec::is_empty)

@@ -4,6 +4,7 @@
 
 use crate::event::{Class, ClockKind, Nanos, ShardId};
 use crate::ledger::{Board, Counter, LatencyRecorder, QueueBook, TypeCounts};
+use crate::os::Clock;
 use crate::pool::{EventRef, ReturnPort, SlotReader, Ticket};
 use crate::queue::QueueConsumer;
 use crate::runtime::Agent;
@@ -69,7 +70,7 @@ pub struct ProcessorAgent<P> {
     delivered: u64,
     receive_to_processed: LatencyRecorder,
     wire_to_processed: LatencyRecorder,
-    clock: crate::os::Clock,
+    clock: Clock,
     board: Board,
 }
 
@@ -91,7 +92,7 @@ pub struct ProcessorReport<P> {
 
 impl<P: Processor> ProcessorAgent<P> {
     /// Puts the parts together and allocates the burst buffers.
-    pub fn new(parts: ProcessorParts<P>, clock: crate::os::Clock) -> ProcessorAgent<P> {
+    pub fn new(parts: ProcessorParts<P>, clock: Clock) -> ProcessorAgent<P> {
         let home = parts.ports.iter().map(|_| Vec::with_capacity(POP_MAX)).collect();
         ProcessorAgent {
             parts,
@@ -156,6 +157,7 @@ impl<P: Processor> Agent for ProcessorAgent<P> {
     }
 
     fn housekeeping(&mut self, _now: Nanos) {
+        self.clock.recalibrate();
         self.board.publish(Counter::Delivered, self.delivered);
     }
 

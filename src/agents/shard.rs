@@ -3,7 +3,7 @@
 //! Invariant: a lane's frames are the source's again when its poll returns; a slow processor never holds them.
 
 use super::outlet::{ClosedOutlet, EventOutlet, OutletParts};
-use crate::event::{ClockKind, Nanos};
+use crate::event::{ClockKind, Nanos, ShardId};
 use crate::feed::{Intake, IntakeSettings, StreamSnapshot};
 use crate::ledger::{Board, Counter, KernelBook, LatencyRecorder, Ledger};
 use crate::runtime::Agent;
@@ -12,6 +12,7 @@ use std::any::Any;
 
 /// A shard: its lanes' sources, its decoding and feed state, and its way out to the queues.
 pub struct Shard<S> {
+    id: ShardId,
     name: String,
     sources: Vec<S>,
     intake: Intake,
@@ -22,6 +23,11 @@ pub struct Shard<S> {
     can_wait: bool,
     board: Board,
     last_work: Nanos,
+}
+
+/// The name of a shard's agent.
+pub fn shard_name(id: ShardId) -> String {
+    ["shard-", &id.0.to_string()].concat()
 }
 
 /// A shard's books at its end.
@@ -41,14 +47,15 @@ pub struct ShardReport<S> {
 impl<S: FrameSource> Shard<S> {
     /// Puts a shard together and allocates its tables. `burst` is how many frames one lane gives in one turn.
     pub fn new(
-        name: String,
+        id: ShardId,
         sources: Vec<S>,
         intake: &IntakeSettings,
         parts: OutletParts,
         burst: usize,
     ) -> Shard<S> {
         Shard {
-            name,
+            id,
+            name: shard_name(id),
             sources,
             intake: Intake::allocate(intake),
             can_wait: parts.can_wait,
@@ -59,6 +66,11 @@ impl<S: FrameSource> Shard<S> {
             board: Board::default(),
             last_work: 0,
         }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> ShardId {
+        self.id
     }
 
     /// The board on which the shard publishes its counters.
@@ -136,6 +148,9 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
     }
 
     fn housekeeping(&mut self, _now: Nanos) {
+        if let Some(outlet) = &mut self.outlet {
+            outlet.recalibrate();
+        }
         self.publish();
     }
 

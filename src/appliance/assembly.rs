@@ -55,12 +55,18 @@ pub fn intake_settings(settings: &Settings) -> IntakeSettings {
     }
 }
 
-fn class_table(settings: &Settings) -> ClassTable {
+fn class_table(settings: &Settings) -> Result<ClassTable, ApplianceError> {
     let mut table = ClassTable::default();
     for wish in &settings.class_overrides {
-        table.override_kind(wish.protocol, wish.kind, wish.class);
+        let full = |_| {
+            ApplianceError::Usage(format!(
+                "{}: [classes.{}] gives too many message types above 255 a class of their own; leave some out",
+                settings.origin, wish.protocol
+            ))
+        };
+        table.override_kind(wish.protocol, wish.kind, wish.class).map_err(full)?;
     }
-    table
+    Ok(table)
 }
 
 fn memory_wish(settings: &Settings, node: Option<u32>) -> MemoryWish {
@@ -119,12 +125,13 @@ pub fn assemble<S: FrameSource + Send + 'static>(
     let (producers, consumers) = queues(settings, sources.len());
     let processors = processors(consumers, &mut parts, clock);
     let intake = intake_settings(settings);
+    let classes = class_table(settings)?;
     let shards = sources.into_iter().zip(parts).zip(producers).enumerate();
     let shards = shards
         .map(|(index, ((sources, parts), producers))| {
             let can_wait = sources.iter().all(FrameSource::can_wait);
-            let outlet = OutletParts { pool: parts.pool, classes: class_table(settings), producers, clock, can_wait };
-            Shard::new(format!("shard-{index}"), sources, &intake, outlet, settings.threads.burst)
+            let outlet = OutletParts { pool: parts.pool, classes: classes.clone(), producers, clock, can_wait };
+            Shard::new(ShardId(index as u8), sources, &intake, outlet, settings.threads.burst)
         })
         .collect();
     Ok(Assembly { shards, processors, pools, bill })

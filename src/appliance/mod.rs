@@ -5,10 +5,12 @@
 
 mod assembly;
 mod closing;
+mod crew;
 mod decode;
 mod error;
 
 pub use assembly::{Assembly, assemble, intake_settings};
 pub use closing::{Outcome, StreamOutcome};
+pub use crew::{Boards, Crew, Homecoming};
 pub use decode::{DecodeOutcome, MessageListing, decode_captures};
 pub use error::ApplianceError;
