@@ -70,7 +70,7 @@ fn say(line: &str) -> Result<(), String> {
 }
 
 fn read_udp(flags: MsgFlags) -> Result<ExitCode, String> {
-    let stop = StopFlag::install().map_err(|e| e.to_string())?;
+    let stop = StopFlag::on_signals().map_err(|e| e.to_string())?;
     let socket = UdpSocket::bind((Ipv4Addr::from(RX_ADDRESS), PORT)).map_err(|e| e.to_string())?;
     // Wakes the blocking reader now and then to look at the flag.
     socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|e| e.to_string())?;

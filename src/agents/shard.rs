@@ -131,6 +131,9 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
         let mut work = outlet.reclaim();
         for (lane, source) in self.sources.iter_mut().enumerate() {
             let bytes = if self.can_wait { outlet.room_bytes() } else { usize::MAX };
+            if source.begins_again() {
+                self.intake.begin_again();
+            }
             let receive_ns = outlet.begin(lane as u16);
             let (intake, wire_to_receive) = (&mut self.intake, &mut self.wire_to_receive);
             work += source.poll(receive_ns, Budget { frames: self.burst, bytes }, &mut |frame| {

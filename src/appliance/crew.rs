@@ -43,7 +43,7 @@ pub struct Homecoming<S> {
 ///
 /// # Errors
 /// The CPUs that this process may use can't be read.
-pub fn plan(settings: &Settings, shards: usize, drive: Drive) -> Result<ThreadingPlan, ApplianceError> {
+pub(super) fn plan(settings: &Settings, shards: usize, drive: Drive) -> Result<ThreadingPlan, ApplianceError> {
     let allowed = os::allowed_cpus()?;
     let wished: Vec<usize> = settings.threads.cpus.iter().map(|cpu| *cpu as usize).collect();
     if let Some(missing) = wished.iter().find(|cpu| !allowed.contains(cpu)) {
@@ -77,7 +77,7 @@ pub fn plan(settings: &Settings, shards: usize, drive: Drive) -> Result<Threadin
 ///
 /// # Errors
 /// A thread can't be created or pinned; then none runs.
-pub fn start<S: FrameSource + Send + 'static>(
+pub(super) fn start<S: FrameSource + Send + 'static>(
     assembly: Assembly<S>,
     plan: &ThreadingPlan,
     settings: &Settings,

@@ -8,9 +8,11 @@ mod closing;
 mod crew;
 mod decode;
 mod error;
+mod inline;
 
 pub use assembly::{Assembly, assemble, intake_settings};
 pub use closing::{Outcome, StreamOutcome};
 pub use crew::{Boards, Crew, Homecoming};
 pub use decode::{DecodeOutcome, MessageListing, decode_captures};
 pub use error::ApplianceError;
+pub use inline::{InlineOutcome, replay_inline};

@@ -137,7 +137,7 @@ impl Intake {
             outlet,
             endpoint,
             accepted: Accepted { stream: 0, epoch: 0, line, protocol, wire_ns, clock },
-            numbering: Numbering::Messages,
+            counted: None,
             verdict: PacketVerdict::NoRun,
         };
         wire::decode(protocol, datagram.payload, &mut visit)?;
@@ -172,6 +172,11 @@ impl Intake {
         Ok(protocol)
     }
 
+    /// The source begins from the start again: every stream's next run begins an epoch.
+    pub fn begin_again(&mut self) {
+        self.table.begin_again();
+    }
+
     /// How many streams there are.
     pub fn stream_count(&self) -> usize {
         self.table.stream_count()
@@ -204,7 +209,8 @@ struct Visit<'a, O> {
     outlet: &'a mut O,
     endpoint: EndpointIndex,
     accepted: Accepted,
-    numbering: Numbering,
+    // The stream that this packet was last counted for: a datagram of several runs is one packet of its stream.
+    counted: Option<u32>,
     verdict: PacketVerdict,
 }
 
@@ -309,12 +315,14 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
         // The line is known for certain only once the endpoint has its feed.
         self.accepted.line = self.table.endpoint(self.endpoint).line;
         self.accepted.stream = stream;
-        self.numbering = run.numbering;
         self.verdict = self.judge(run, stream);
         let state = self.table.stream_mut(stream);
         self.accepted.epoch = state.sequencer.epoch(&state.book);
-        state.book.packets += 1;
-        state.book.lines[usize::from(self.accepted.line)].packets += 1;
+        if self.counted != Some(stream) {
+            self.counted = Some(stream);
+            state.book.packets += 1;
+            state.book.lines[usize::from(self.accepted.line)].packets += 1;
+        }
         let carries_nothing = match run.kind {
             RunKind::Data => false,
             RunKind::Heartbeat | RunKind::EndOfSession => true,

@@ -203,6 +203,17 @@ impl Sequencer {
         }
     }
 
+    /// Forgets the stream's past: its next run begins an epoch, whatever its number and session.
+    #[cold]
+    pub fn forget(&mut self, book: &mut StreamBook) {
+        self.end_epoch(book);
+        self.started = false;
+        self.previous_session = None;
+        self.session = 0;
+        self.epoch_send_ns = 0;
+        self.newest_send_ns = 0;
+    }
+
     /// Whether a run belongs to an epoch that has ended: its session was left, or it was sent before this epoch.
     #[inline]
     pub fn is_of_ended_epoch(&self, session: u128, send_ns: Nanos) -> bool {

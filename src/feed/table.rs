@@ -228,6 +228,14 @@ impl StreamTable {
         self.streams_used
     }
 
+    /// Forgets all streams' past, for a source that begins from the start again.
+    #[cold]
+    pub fn begin_again(&mut self) {
+        for state in &mut self.streams[..self.streams_used] {
+            state.sequencer.forget(&mut state.book);
+        }
+    }
+
     /// Ends all epochs, so that every number is settled, and returns all streams that saw anything, with names.
     #[cold]
     pub fn settle(&mut self) -> Vec<StreamSnapshot> {

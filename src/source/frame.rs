@@ -35,6 +35,12 @@ pub trait FrameSource {
     /// Whether nothing will ever come any more (a capture's end, a closed socket).
     fn exhausted(&self) -> bool;
 
+    /// Whether what the next `poll` hands over begins from the start again, as a looped capture does: its sequence
+    /// numbers then begin a new epoch instead of being copies. True once for each time.
+    fn begins_again(&mut self) -> bool {
+        false
+    }
+
     /// Whether the source can wait when there is no room behind it (a capture can, a NIC can't).
     fn can_wait(&self) -> bool;
 

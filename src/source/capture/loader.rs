@@ -179,6 +179,7 @@ fn source(options: &CaptureOptions, feed: Feed, loader: LoaderHandle) -> Capture
         front_due_ns: None,
         front_known: false,
         stopped: false,
+        begins_again: false,
         loader,
     }
 }

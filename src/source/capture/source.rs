@@ -21,6 +21,7 @@ pub struct CaptureSource {
     pub(super) front_due_ns: Option<Nanos>,
     pub(super) front_known: bool,
     pub(super) stopped: bool,
+    pub(super) begins_again: bool,
     pub(super) frames_total: Option<u64>,
     pub(super) loader: LoaderHandle,
 }
@@ -54,12 +55,18 @@ impl CaptureSource {
     }
 
     /// Steps to the next frame.
+    #[cold]
+    fn begin_again(&mut self) {
+        self.pacer.next_loop();
+        self.begins_again = true;
+    }
+
     #[inline]
     fn advance(&mut self) {
         self.front_known = false;
         self.front_due_ns = None;
         if self.feed.advance() {
-            self.pacer.next_loop();
+            self.begin_again();
         }
     }
 }
@@ -70,10 +77,11 @@ impl FrameSource for CaptureSource {
             return 0;
         }
         if self.feed.refill() {
-            self.pacer.next_loop();
+            self.begin_again();
         }
         let (mut frames, mut bytes_left) = (0, budget.bytes);
-        while frames < budget.frames {
+        // A burst never crosses the end of a loop: the shard asks in between whether the source begins again.
+        while frames < budget.frames && !(self.begins_again && frames > 0) {
             let Some((entry, _)) = self.feed.peek() else { break };
             let Some(left) = bytes_left.checked_sub(entry.length as usize) else { break };
             let (wire_ns, clock) = match self.due(entry.time_ns, now) {
@@ -96,6 +104,10 @@ impl FrameSource for CaptureSource {
 
     fn exhausted(&self) -> bool {
         self.stopped || self.feed.exhausted()
+    }
+
+    fn begins_again(&mut self) -> bool {
+        std::mem::take(&mut self.begins_again)
     }
 
     fn can_wait(&self) -> bool {
