@@ -411,6 +411,21 @@ mod tests {
     }
 
     #[test]
+    fn too_few_huge_pages_fall_back_to_ordinary_ones() {
+        let folder = "/sys/kernel/mm/hugepages/hugepages-2048kB";
+        let total = read_number(&format!("{folder}/nr_hugepages"));
+        if total > 128 || read_number("/proc/sys/vm/nr_overcommit_hugepages") > 0 {
+            writeln!(io::stderr(), "skipped: more 2 MiB pages than a test should use up").expect("stderr");
+            return;
+        }
+        let bytes = (total as usize + 1) << 21;
+        let (region, report) = Region::map(bytes, &wish(HugeWish::TwoMiB)).expect("ordinary memory is there");
+        assert_eq!((region.len(), report.pages), (bytes, PageKind::TransparentOr4KiB));
+        assert!(report.remarks[0].contains("hugetlb pages of 2048 KiB"), "{:?}", report.remarks);
+        is_zero_and_writable(&region);
+    }
+
+    #[test]
     fn the_page_count_in_the_remark_covers_the_need() {
         let folder = "/sys/kernel/mm/hugepages/hugepages-2048kB";
         if !Path::new(folder).exists() {

@@ -468,28 +468,59 @@ mod tests {
         assert!(reports[1].panicked.is_some() && stop.load(Ordering::Relaxed));
     }
 
+    /// Counts, when it starts, the threads named `latecomer`.
+    struct Witness {
+        latecomers: usize,
+        turns: u64,
+    }
+
+    impl Agent for Witness {
+        fn name(&self) -> &str {
+            "witness"
+        }
+        fn on_start(&mut self, _: Nanos) {
+            let threads = std::fs::read_dir("/proc/self/task").expect("/proc is mounted").flatten();
+            let name = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("comm"));
+            let names = threads.filter_map(|thread| name(thread).ok());
+            self.latecomers = names.filter(|name| name == "latecomer\n").count();
+        }
+        fn do_work(&mut self, _: Nanos) -> usize {
+            self.turns += 1;
+            1_000usize.saturating_sub(self.turns as usize)
+        }
+        fn finished(&self) -> bool {
+            self.turns >= 1_000
+        }
+        fn into_any(self: Box<Self>) -> Box<dyn Any> {
+            self
+        }
+    }
+
     #[test]
-    fn a_crew_on_one_cpu_starts_although_its_first_thread_is_a_real_time_spinner() {
+    fn a_real_time_spinner_begins_only_when_its_whole_crew_is_there() {
         let cpu = os::allowed_cpus().expect("readable")[0];
-        let real_time = ThreadPlan {
+        let spinner = ThreadPlan {
             cpu: Some(cpu),
             fifo_priority: Some(1),
             idle: IdleStrategy::BusySpin,
             ..plan("spinner")
         };
-        let ordinary = ThreadPlan { cpu: Some(cpu), ..plan("ordinary") };
+        // Many, so that a spinner which didn't wait would begin before the last of them is created.
+        const LATECOMERS: usize = 32;
+        let latecomer = ThreadPlan { cpu: Some(cpu), ..plan("latecomer") };
+        let late = |_| (latecomer.clone(), vec![Script { until_stop: true, ..script("late") }.boxed()]);
+        let witness: Box<dyn Agent> = Box::new(Witness { latecomers: 0, turns: 0 });
+        let crew = std::iter::once((spinner, vec![witness])).chain((0..LATECOMERS).map(late)).collect();
         let stop = Arc::new(AtomicBool::new(false));
-        // The spinner ends after some work; the other thread gets its turns then at the latest.
-        let crew = vec![
-            (real_time, vec![Script { work: 100_000, ..script("spins") }.boxed()]),
-            (ordinary, vec![Script { work: 100, ..script("works") }.boxed()]),
-        ];
-        let threads = spawn_all(crew, Clock::kernel(), &stop).expect("two more threads");
-        let ended: Vec<_> = threads.into_iter().map(RunningThread::join).collect();
-        assert_eq!((ended[0].0.cpu, ended[1].0.cpu), (Some(cpu), Some(cpu)));
-        assert!(ended[0].0.turns > 100_000 && ended[1].0.turns > 100, "{:?}", ended[0].0);
-        let denied = &ended[0].0.remarks;
+        let mut threads = spawn_all(crew, Clock::kernel(), &stop).expect("some more threads");
+        let (report, mut agents) = threads.remove(0).join();
+        stop.store(true, Ordering::Relaxed);
+        assert!(threads.into_iter().all(|thread| thread.join().0.cpu == Some(cpu)));
+        assert_eq!((report.cpu, report.turns), (Some(cpu), 1_000));
+        let denied = &report.remarks;
         assert!(denied.is_empty() || denied[0].contains("CAP_SYS_NICE"), "{denied:?}");
+        let witness = agents.remove(0).into_any().downcast::<Witness>().expect("given as such");
+        assert_eq!(witness.latecomers, LATECOMERS, "the spinner began before its crew was there");
     }
 
     #[test]
