@@ -1,1 +1,12 @@
-//! To be written.
+//! Replays: captures sent to an interface or a UDP destination, at their own pace, another, or none.
+
+mod error;
+mod progress;
+mod rewrite;
+mod sender;
+
+pub use crate::source::capture::{Pacer, PacingReport, Speed};
+pub use error::ReplayError;
+pub use progress::ReplayBar;
+pub use rewrite::{Rewrite, Rewritten, VlanChange};
+pub use sender::{SendProgress, SendReport, Sender, Skipped};
