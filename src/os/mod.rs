@@ -9,6 +9,7 @@ mod error;
 mod machine;
 mod memory;
 mod netdev;
+pub mod packet;
 mod process;
 mod signals;
 

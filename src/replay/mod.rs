@@ -1,3 +1,15 @@
-//! Replay: captures as a source of frames, and made-up ones for machines that have no captures.
+//! Replays: captures sent to an interface or a UDP destination, at their own pace, another, or none; and made-up
+//! captures for machines that have none.
 
 pub mod synthetic;
+
+mod error;
+mod progress;
+mod rewrite;
+mod sender;
+
+pub use crate::source::capture::{Pacer, PacingReport, Speed};
+pub use error::ReplayError;
+pub use progress::ReplayBar;
+pub use rewrite::{Rewrite, Rewritten, VlanChange};
+pub use sender::{SendProgress, SendReport, Sender, Skipped};

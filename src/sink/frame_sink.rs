@@ -13,7 +13,8 @@ pub enum SendOutcome {
     Full,
     /// Longer than the sink can send; it will never fit.
     TooLong,
-    /// The sink can't send frames of this link type (a packet without an Ethernet header to an interface).
+    /// The sink can't send frames of this link type (a packet without an Ethernet header to an interface,
+    /// where a frame of under 14 bytes is one too).
     LinkType,
     /// The sink sends UDP payloads, and the frame carries none.
     NotUdp,

@@ -1,0 +1,15 @@
+//! Why a replay can't start or go on.
+
+use crate::sink::SinkError;
+use crate::source::capture::CaptureError;
+
+/// Errors of replays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// The capture can't be read.
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    /// The frames can't be sent.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+}
