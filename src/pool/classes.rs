@@ -34,6 +34,18 @@ impl SlotClass {
         self.0 as usize
     }
 
+    /// The class as a ticket carries it.
+    #[inline]
+    pub(super) const fn code(self) -> u8 {
+        self.0
+    }
+
+    /// The class that [`code`](SlotClass::code) stands for.
+    #[inline]
+    pub(super) const fn from_code(code: u8) -> SlotClass {
+        SlotClass(code)
+    }
+
     /// Bytes of payload that fit.
     #[inline]
     pub const fn payload_bytes(self) -> usize {

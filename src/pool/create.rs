@@ -65,13 +65,14 @@ pub struct PoolReport {
     pub memory: RegionReport,
 }
 
-// The mark of the next pool; 0 once they are used up.
-static NEXT_MARK: AtomicU16 = AtomicU16::new(1);
+// The number of the next pool; 0 once they are used up.
+static NEXT_NUMBER: AtomicU16 = AtomicU16::new(1);
 
-fn next_mark() -> Option<NonZeroU16> {
+fn next_number() -> Option<NonZeroU16> {
     // Relaxed: uniqueness is all that is asked, and that is the update's own.
-    let taken = NEXT_MARK
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |mark| (mark != 0).then(|| mark.wrapping_add(1)));
+    let taken = NEXT_NUMBER.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| {
+        (number != 0).then(|| number.wrapping_add(1))
+    });
     taken.ok().and_then(NonZeroU16::new)
 }
 
@@ -103,10 +104,10 @@ impl Pool {
         }
         let (region, memory) =
             Region::map(bytes, wish).map_err(|source| PoolError::Memory { shard, source })?;
-        let pool = next_mark().ok_or(PoolError::TooMany)?;
+        let number = next_number().ok_or(PoolError::TooMany)?;
         let pool = Pool {
             slab: Arc::new(Slab::new(region, plan)),
-            mark: Mark { pool, owner },
+            mark: Mark::new(number, owner),
             free: FreeLists::full(plan),
             returns: Vec::new(),
             slots,

@@ -59,7 +59,7 @@ impl Returns {
     /// # Panics
     /// If the shard's id is not below [`SHARDS_MAX`]; no pool is created with such an id.
     pub fn add(&mut self, port: ReturnPort) {
-        let owner = usize::from(port.mark.owner.0);
+        let owner = usize::from(port.mark.owner().0);
         self.ports[owner] = Some(port);
     }
 

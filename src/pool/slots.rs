@@ -32,7 +32,7 @@ pub struct SlotReader {
 impl Pool {
     /// The shard that the pool belongs to.
     pub fn owner(&self) -> ShardId {
-        self.mark.owner
+        self.mark.owner()
     }
 
     /// A ticket for a slot that holds `payload_bytes`: of the smallest class that fits, or of the next larger one
@@ -120,7 +120,7 @@ impl Pool {
 impl SlotReader {
     /// The shard whose events this reads.
     pub fn owner(&self) -> ShardId {
-        self.mark.owner
+        self.mark.owner()
     }
 
     /// The event behind a ticket.

@@ -1,0 +1,6 @@
+//! The part of the ledger that the queues need: their books.
+
+#[path = "../../src/ledger/books.rs"]
+mod books;
+
+pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook, QueueBook};
