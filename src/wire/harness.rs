@@ -72,7 +72,7 @@ pub fn exercise_itch_file(file: &[u8], piece: usize) -> usize {
         match framer.next(buffer, end == file.len()) {
             Framed::Need(bytes) => {
                 assert!(bytes > buffer.len() && bytes <= itch50::FRAME_BYTES_MAX && end < file.len());
-                end = (end + piece.max(1)).min(file.len());
+                end = end.saturating_add(piece.max(1)).min(file.len());
             }
             Framed::Message(range) => {
                 let body = buffer.get(range.clone()).expect("a message lies inside the buffer");

@@ -199,3 +199,162 @@ fn ipv6(bytes: &[u8], wanted: u8) -> Result<Internet<'_>, FrameReject> {
     let payload = &rest[..payload_bytes.min(rest.len())];
     Ok(Internet { source, destination, payload, payload_bytes })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use etherparse::{PacketBuilder, SingleVlanHeader, VlanId};
+    use proptest::prelude::*;
+
+    /// A real frame of NASDAQ's TotalView group, VLAN 141: an 18-byte link header, 20 of IPv4, 8 of UDP, 41 of payload.
+    const REAL: &str = "01005e360c6fd4aff7cb20d58100008d080045000045b9054000151168aacec87f8ae9360c6fc1f5676d003168bc\
+        303030303130303539420000000000e149d000010013440ab100001f1acf4c4eb70000000001665d6a";
+
+    fn real() -> Vec<u8> {
+        let digits = REAL.as_bytes().chunks(2);
+        digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()).collect()
+    }
+
+    fn refused(frame: &[u8]) -> FrameReject {
+        parse(frame, LinkType::Ethernet).expect_err("a bad frame")
+    }
+
+    #[test]
+    fn reads_a_real_frame_and_ignores_what_is_behind_it() {
+        let frame = real();
+        let datagram = parse(&frame, LinkType::Ethernet).expect("a good frame");
+        assert_eq!(datagram.source, Destination::v4([206, 200, 127, 138], 49_653));
+        assert_eq!(datagram.destination, Destination::v4([233, 54, 12, 111], 26_477));
+        assert_eq!(datagram.vlan, Some(141));
+        assert_eq!(datagram.payload, &frame[46..]);
+        let with_fcs = [&frame[..], &[1, 2, 3, 4]].concat();
+        assert_eq!(parse(&with_fcs, LinkType::Ethernet), Ok(datagram));
+        let raw = parse(&frame[18..], LinkType::RawIp).expect("a good packet");
+        assert_eq!((raw.payload, raw.vlan), (datagram.payload, None));
+        assert_eq!(parse(&frame, LinkType::Unsupported), Err(FrameReject::LinkType));
+        assert_eq!(tcp_flow(&frame, LinkType::Ethernet), None);
+    }
+
+    #[test]
+    fn every_cut_of_a_frame_is_truncated() {
+        let frame = real();
+        for length in 0..frame.len() {
+            assert_eq!(refused(&frame[..length]), FrameReject::Truncated, "{length} bytes");
+        }
+        assert_eq!(parse(&[], LinkType::RawIp), Err(FrameReject::Truncated));
+    }
+
+    #[test]
+    fn names_the_most_telling_reason() {
+        // Each case: which bytes of the real frame are changed, and the reason that this must give.
+        let cases: [(&[(usize, u8)], FrameReject); 12] = [
+            (&[(16, 0x08), (17, 0x06)], FrameReject::NotIp),
+            (&[(16, 0x00), (17, 0x45)], FrameReject::NotIp),
+            (&[(18, 0x65)], FrameReject::NotIp),
+            (&[(27, 6)], FrameReject::NotUdp),
+            (&[(27, 6), (24, 0x20)], FrameReject::NotUdp),
+            (&[(24, 0x20)], FrameReject::Fragment),
+            (&[(25, 0x01)], FrameReject::Fragment),
+            (&[(18, 0x44)], FrameReject::BadLength),
+            (&[(21, 19)], FrameReject::BadLength),
+            (&[(21, 27)], FrameReject::BadLength),
+            (&[(43, 7)], FrameReject::BadLength),
+            (&[(43, 50)], FrameReject::BadLength),
+        ];
+        for (changes, reason) in cases {
+            let mut frame = real();
+            changes.iter().for_each(|(place, byte)| frame[*place] = *byte);
+            assert_eq!(refused(&frame), reason, "{changes:?}");
+        }
+        // A longer IP packet with the same datagram in it is whole as long as the datagram is.
+        let mut frame = real();
+        frame[21] += 9;
+        assert_eq!(parse(&frame, LinkType::Ethernet).map(|d| d.payload.len()), Ok(41));
+    }
+
+    #[test]
+    fn strips_two_tags_and_refuses_three() {
+        let mut frame = real();
+        frame.splice(12..12, [0x88, 0xa8, 0x60, 0x07]);
+        assert_eq!(parse(&frame, LinkType::Ethernet).map(|d| d.vlan), Ok(Some(7)));
+        frame.splice(12..12, [0x91, 0x00, 0x00, 0x01]);
+        assert_eq!(refused(&frame), FrameReject::VlanTooDeep);
+    }
+
+    #[test]
+    fn walks_ip_options() {
+        let mut frame = real();
+        frame[18] = 0x46;
+        frame[21] += 4;
+        frame.splice(38..38, [1, 1, 1, 0]);
+        let datagram = parse(&frame, LinkType::Ethernet).expect("options are skipped");
+        assert_eq!((datagram.destination.port, datagram.payload.len()), (26_477, 41));
+    }
+
+    fn ipv6() -> Vec<u8> {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([1; 6], [2; 6])
+            .ipv6([0xfe; 16], [0xff; 16], 9)
+            .udp(1_000, 2_000)
+            .write(&mut frame, b"hello")
+            .expect("a vector takes anything");
+        frame
+    }
+
+    #[test]
+    fn reads_ipv6_and_names_its_extensions() {
+        let frame = ipv6();
+        let datagram = parse(&frame, LinkType::Ethernet).expect("a good frame");
+        assert_eq!(datagram.source, Destination { address: [0xfe; 16], port: 1_000 });
+        assert_eq!(datagram.destination, Destination { address: [0xff; 16], port: 2_000 });
+        assert_eq!((datagram.payload, datagram.vlan), (&b"hello"[..], None));
+        let cases = [(0, FrameReject::Ipv6Extension), (44, FrameReject::Fragment), (58, FrameReject::NotUdp)];
+        for (next, reason) in cases {
+            let mut frame = ipv6();
+            frame[14 + 6] = next;
+            assert_eq!(refused(&frame), reason);
+        }
+        assert_eq!(refused(&frame[..frame.len() - 1]), FrameReject::Truncated);
+        assert_eq!(refused(&frame[..50]), FrameReject::Truncated);
+    }
+
+    #[test]
+    fn finds_tcp_flows_also_in_cut_segments() {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([1; 6], [2; 6])
+            .single_vlan(VlanId::try_new(5).expect("in range"))
+            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+            .tcp(4_000, 5_000, 1, 1_024)
+            .write(&mut frame, b"8=FIX.4.1")
+            .expect("a vector takes anything");
+        let flow = (Destination::v4([10, 0, 0, 1], 4_000), Destination::v4([10, 0, 0, 2], 5_000));
+        assert_eq!(tcp_flow(&frame, LinkType::Ethernet), Some(flow));
+        assert_eq!(tcp_flow(&frame[..42], LinkType::Ethernet), Some(flow));
+        assert_eq!(tcp_flow(&frame[..41], LinkType::Ethernet), None);
+        assert_eq!(refused(&frame), FrameReject::NotUdp);
+        assert_eq!(SingleVlanHeader::LEN, VLAN_TAG_BYTES);
+    }
+
+    proptest! {
+        /// An independent reader (etherparse) finds the same payload wherever it finds one and we do.
+        #[test]
+        fn agrees_with_an_independent_reader(changes in prop::collection::vec((0usize..87, any::<u8>()), 0..4), cut in 0usize..=87) {
+            let mut frame = real();
+            changes.iter().for_each(|(place, byte)| frame[*place] = *byte);
+            frame.truncate(cut);
+            if let Ok(datagram) = parse(&frame, LinkType::Ethernet) {
+                let sliced = etherparse::SlicedPacket::from_ethernet(&frame).expect("what we read, others can read");
+                let Some(etherparse::TransportSlice::Udp(udp)) = sliced.transport else {
+                    panic!("not UDP to the independent reader");
+                };
+                prop_assert_eq!(udp.destination_port(), datagram.destination.port);
+                prop_assert_eq!(udp.payload(), datagram.payload);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_parsed(frame in prop::collection::vec(any::<u8>(), 0..200)) {
+            crate::wire::harness::exercise_link(&frame);
+        }
+    }
+}

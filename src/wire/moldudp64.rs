@@ -91,3 +91,142 @@ fn block<V: Visitor>(sequence: u64, body: &[u8], visitor: &mut V) {
         body,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Protocol;
+    use crate::wire::harness::{Exercise, exercise};
+    use proptest::prelude::*;
+
+    /// The whole first packet of moldudp64-nasdaq-38msgs.pcap: one D.
+    const ONE: &str = "303030303130303539420000000000e149d000010013440ab100001f1acf4c4eb70000000001665d6a";
+
+    /// The start of its second packet, which announces 38 messages: the header and the first three, all A.
+    const START: &str = "303030303130303539420000000001220e5d0026\
+        002441197200001f23e0981ae10000000000792f9f42000000014d45544120202020000c4950\
+        002441197200001f23e0981ae100000000006b3f7f53000000644d4554412020202000368634\
+        002441197200001f23e0981ae100000000000113af42000000024d45544120202020000c4888";
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digits = hex.as_bytes().chunks(2);
+        digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()).collect()
+    }
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Recorder {
+        runs: Vec<Run>,
+        messages: Vec<(u64, u16, u64, Vec<u8>)>,
+        refusals: Vec<MessageReject>,
+    }
+
+    impl Visitor for Recorder {
+        fn run(&mut self, run: &Run) {
+            self.runs.push(*run);
+        }
+
+        fn message(&mut self, message: &Message<'_>) {
+            self.messages.push((message.sequence, message.kind, message.source_ns, message.body.to_vec()));
+        }
+
+        fn refuse(&mut self, reason: MessageReject) {
+            self.refusals.push(reason);
+        }
+    }
+
+    fn record(packet: &[u8]) -> Recorder {
+        let mut recorder = Recorder::default();
+        decode(packet, &mut recorder).expect("the header is there");
+        recorder
+    }
+
+    fn packet(sequence: u64, count: u16, blocks: &[&[u8]]) -> Vec<u8> {
+        let mut packet = b"SESSION001".to_vec();
+        packet.extend_from_slice(&sequence.to_be_bytes());
+        packet.extend_from_slice(&count.to_be_bytes());
+        for block in blocks {
+            packet.extend_from_slice(&(block.len() as u16).to_be_bytes());
+            packet.extend_from_slice(block);
+        }
+        packet
+    }
+
+    #[test]
+    fn reads_a_real_packet() {
+        let found = record(&bytes(ONE));
+        let run = Run {
+            unit: 0,
+            session: 0x3030_3030_3130_3035_3942,
+            sequence: 14_764_496,
+            count: 1,
+            kind: RunKind::Data,
+            numbering: Numbering::Messages,
+            send_ns: 0,
+        };
+        assert_eq!(found.runs, [run]);
+        assert_eq!(found.refusals, []);
+        // 0x1f1acf4c4eb7 ns after midnight is 34,200.0 s, the opening at 09:30.
+        let body = bytes(&ONE[44..]);
+        assert_eq!(found.messages, [(14_764_496, u16::from(b'D'), 0x1f1a_cf4c_4eb7, body)]);
+    }
+
+    #[test]
+    fn a_cut_packet_gives_its_whole_messages_and_one_refusal() {
+        let found = record(&bytes(START));
+        assert_eq!(found.runs[0].count, 38);
+        assert_eq!(found.refusals, [MessageReject::Truncated]);
+        let numbers: Vec<u64> = found.messages.iter().map(|m| m.0).collect();
+        assert_eq!(numbers, [19_009_117, 19_009_118, 19_009_119]);
+        assert!(found.messages.iter().all(|m| m.1 == u16::from(b'A') && m.3.len() == 36));
+    }
+
+    #[test]
+    fn heartbeats_and_ends_of_session_have_no_messages() {
+        for (count, kind) in [(0, RunKind::Heartbeat), (END_OF_SESSION, RunKind::EndOfSession)] {
+            let found = record(&packet(77, count, &[]));
+            assert_eq!((found.runs[0].kind, found.runs[0].sequence, found.runs[0].count), (kind, 77, 0));
+            assert_eq!((found.messages.len(), found.refusals.len()), (0, 0));
+            let trailing = record(&packet(77, count, &[b"x"]));
+            assert_eq!(trailing.refusals, [MessageReject::TrailingBytes]);
+        }
+        let short = Exercise { rejected: Some(FrameReject::PacketTooShort), ..Exercise::default() };
+        assert_eq!(exercise(Protocol::Moldudp64Itch50, &packet(77, 0, &[])[..19]), short);
+    }
+
+    #[test]
+    fn odd_messages_keep_the_numbering() {
+        let delete = bytes(&ONE[44..]);
+        let longer = [&delete[..], b"new field"].concat();
+        let found = record(&packet(u64::MAX, 5, &[b"", b"?unknown type", &delete[..18], &longer, b"~"]));
+        let kinds: Vec<(u64, u16)> = found.messages.iter().map(|m| (m.0, m.1)).collect();
+        assert_eq!(kinds, [(u64::MAX, 0), (0, 63), (2, 68), (3, 126)]);
+        assert_eq!(found.refusals, [MessageReject::TooShort]);
+        // The unknown type has room for a timestamp, so it has one; the one-byte message has none.
+        assert_eq!(found.messages[1].2, u64::from_be_bytes(*b"\0\0own ty"));
+        assert_eq!((found.messages[0].2, found.messages[3].2), (0, 0));
+        let trailing = record(&packet(1, 1, &[&delete, &delete]));
+        assert_eq!((trailing.messages.len(), trailing.refusals), (1, vec![MessageReject::TrailingBytes]));
+    }
+
+    proptest! {
+        /// Damage in one place leaves all messages before it as they were.
+        #[test]
+        fn damage_spares_what_is_before_it(place in 20usize..134, byte in any::<u8>(), cut in 20usize..=134) {
+            let good = bytes(START);
+            let mut damaged = good.clone();
+            damaged[place] = byte;
+            damaged.truncate(cut);
+            let found = record(&damaged);
+            let spared = (place.min(cut) - 20) / 38;
+            prop_assert!(found.messages.len() >= spared);
+            prop_assert_eq!(&found.messages[..spared], &record(&good).messages[..spared]);
+            exercise(Protocol::Moldudp64Itch50, &damaged);
+        }
+
+        #[test]
+        fn any_bytes_behind_any_header_are_decoded(count in any::<u16>(), rest in prop::collection::vec(any::<u8>(), 0..300)) {
+            let bytes = [packet(1, count, &[]), rest].concat();
+            exercise(Protocol::Moldudp64Itch50, &bytes);
+        }
+    }
+}

@@ -88,3 +88,97 @@ pub fn describe(body: &[u8]) -> Option<serde_json::Value> {
         "payload": String::from_utf8_lossy(frame.payload),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Protocol;
+    use crate::wire::harness::{Exercise, exercise};
+    use proptest::prelude::*;
+
+    #[derive(Default)]
+    struct Fate {
+        messages: Vec<(u16, Vec<u8>)>,
+        refusals: Vec<MessageReject>,
+    }
+
+    impl Visitor for Fate {
+        fn run(&mut self, run: &Run) {
+            assert_eq!((run.numbering, run.kind, run.count), (Numbering::Unnumbered, RunKind::Data, 1));
+        }
+
+        fn message(&mut self, message: &Message<'_>) {
+            self.messages.push((message.kind, message.body.to_vec()));
+        }
+
+        fn refuse(&mut self, reason: MessageReject) {
+            self.refusals.push(reason);
+        }
+    }
+
+    fn fate(packet: &[u8]) -> Fate {
+        let mut fate = Fate::default();
+        decode(packet, &mut fate).expect("four bytes are there");
+        assert_eq!(fate.messages.len() + fate.refusals.len(), 1);
+        fate
+    }
+
+    /// What the ancestor's sender writes for priority 3, topic "md.trade", payload "px=1".
+    const FRAME: &[u8] = b"\x00\x00\x00\x0f\x03\x00\x08md.tradepx=1";
+
+    #[test]
+    fn accepts_a_frame_and_reads_its_body() {
+        let fate = fate(FRAME);
+        assert_eq!(fate.messages, [(3, FRAME[4..].to_vec())]);
+        let frame = parse_body(&FRAME[4..]).expect("a good body");
+        assert_eq!(frame, NativeFrame { priority: Priority::High, topic: b"md.trade", payload: b"px=1" });
+        let fields = describe(&FRAME[4..]).expect("a good body");
+        assert_eq!((&fields["topic"], &fields["priority"]), (&"md.trade".into(), &3.into()));
+        assert_eq!(parse_body(b"\x00\x00\x01a").map(|frame| frame.payload), Ok(&b""[..]));
+        assert_eq!(describe(b"\x05\x00\x01a"), None);
+    }
+
+    #[test]
+    fn every_bad_frame_is_one_named_refusal() {
+        let cases: [(&[u8], MessageReject); 9] = [
+            // The datagram that kills the ancestor.
+            (b"\xff\xff\xff\xff\x02\x00\x01\x61", MessageReject::Truncated),
+            (b"\x00\x00\x00\x05\x02\x00\x01a", MessageReject::Truncated),
+            (b"\x00\x00\x00\x04\x02\x00\x01ab", MessageReject::TrailingBytes),
+            (b"\x00\x00\x00\x00\x02\x00\x01a", MessageReject::TrailingBytes),
+            (b"\x00\x00\x00\x00", MessageReject::TooShort),
+            (b"\x00\x00\x00\x02\x02\x00", MessageReject::TooShort),
+            (b"\x00\x00\x00\x04\x05\x00\x01a", MessageReject::BadField),
+            (b"\x00\x00\x00\x04\x02\x00\x00a", MessageReject::BadField),
+            (b"\x00\x00\x00\x04\x02\x00\x02a", MessageReject::BadField),
+        ];
+        for (packet, reason) in cases {
+            assert_eq!(fate(packet).refusals, [reason], "{packet:x?}");
+        }
+        let nothing = Exercise { rejected: Some(FrameReject::PacketTooShort), ..Exercise::default() };
+        assert_eq!(exercise(Protocol::Native, b"\x00\x00\x00"), nothing);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_encoded_is_read_back(priority in 0u8..5, topic in prop::collection::vec(any::<u8>(), 1..50),
+                                            payload in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut body = vec![priority, 0, topic.len() as u8];
+            body.extend_from_slice(&topic);
+            body.extend_from_slice(&payload);
+            let packet = [&(body.len() as u32).to_be_bytes()[..], &body].concat();
+            prop_assert_eq!(fate(&packet).messages, [(u16::from(priority), body.clone())]);
+            let frame = parse_body(&body).expect("a good body");
+            prop_assert_eq!((frame.topic, frame.payload), (&topic[..], &payload[..]));
+        }
+
+        #[test]
+        fn a_damaged_frame_has_one_fate(place in 0usize..19, byte in any::<u8>(), cut in 4usize..=19) {
+            let mut packet = FRAME.to_vec();
+            packet[place] = byte;
+            packet.truncate(cut);
+            let found = exercise(Protocol::Native, &packet);
+            prop_assert_eq!((found.runs, found.messages + found.refusals), (1, 1));
+        }
+    }
+}

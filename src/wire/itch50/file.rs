@@ -125,3 +125,78 @@ fn message(length: usize, buffer: &[u8]) -> Framed {
     let end = PREFIX_BYTES + length;
     if buffer.len() < end { Framed::Need(end) } else { Framed::Message(PREFIX_BYTES..end) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A real S and the beginning of the real R behind it, as they begin a day's file.
+    const REAL: &[u8] = b"\x00\x0cS\x00\x00\x00\x00\x0a\x11\xea\x0e\x8cCO\x00\x27R";
+
+    fn walk(file: &[u8]) -> (Vec<&[u8]>, Framed, Option<Framing>) {
+        let mut framer = FileFramer::default();
+        let (mut messages, mut rest) = (Vec::new(), file);
+        loop {
+            match framer.next(rest, true) {
+                Framed::Message(range) => {
+                    messages.push(&rest[range.clone()]);
+                    rest = &rest[range.end..];
+                }
+                over => {
+                    assert_eq!(framer.next(b"\x00\x01S", false), over, "the end is final");
+                    return (messages, over, framer.framing());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn frames_by_length() {
+        let (messages, over, framing) = walk(&REAL[..14]);
+        assert_eq!((messages, over), (vec![&REAL[2..14]], Framed::End));
+        assert_eq!(framing, Some(Framing::Lengths));
+        assert_eq!(walk(REAL).1, Framed::Damaged(Damage::Truncated));
+        let ended = [&REAL[..14], &[0, 0]].concat();
+        assert_eq!(walk(&ended).1, Framed::End);
+        let behind = [&ended[..], &[7]].concat();
+        assert_eq!(walk(&behind).1, Framed::Damaged(Damage::BytesBehindEnd));
+    }
+
+    #[test]
+    fn frames_by_type_where_the_lengths_are_zero() {
+        let mut zeroed = REAL[..14].to_vec();
+        zeroed[1] = 0;
+        let (messages, over, framing) = walk(&zeroed);
+        assert_eq!((messages, over), (vec![&REAL[2..14]], Framed::End));
+        assert_eq!(framing, Some(Framing::Types));
+        let with = |behind: &[u8]| walk(&[&zeroed, behind].concat()).1;
+        assert_eq!(with(b"\x00\x00?"), Framed::Damaged(Damage::UnknownType(b'?')));
+        assert_eq!(with(b"\x00\x0cS"), Framed::Damaged(Damage::PrefixNotZero(12)));
+        assert_eq!(with(b"\x00\x00S"), Framed::Damaged(Damage::Truncated));
+        assert_eq!(with(b"\x00\x00"), Framed::End);
+    }
+
+    #[test]
+    fn asks_for_what_it_lacks() {
+        let mut framer = FileFramer::default();
+        assert_eq!(framer.next(b"", false), Framed::Need(2));
+        assert_eq!(framer.next(b"\x00\x00", false), Framed::Need(3));
+        assert_eq!(framer.framing(), None);
+        assert_eq!(framer.next(&REAL[..3], false), Framed::Need(14));
+        assert_eq!(framer.next(b"\xff\xff", false), Framed::Need(FRAME_BYTES_MAX));
+        assert_eq!(framer.next(b"", true), Framed::End);
+        assert_eq!(FileFramer::default().next(b"\x00\x00", true), Framed::End);
+        assert_eq!(FileFramer::default().next(b"\x00", true), Framed::Damaged(Damage::Truncated));
+    }
+
+    proptest! {
+        /// However the bytes arrive, the messages are the same.
+        #[test]
+        fn pieces_make_no_difference(file in prop::collection::vec(prop_oneof![Just(0u8), Just(12), Just(b'S'), any::<u8>()], 0..200),
+                                     piece in 1usize..20) {
+            let at_once = crate::wire::harness::exercise_itch_file(&file, usize::MAX);
+            prop_assert_eq!(crate::wire::harness::exercise_itch_file(&file, piece), at_once);
+        }
+    }
+}

@@ -149,3 +149,55 @@ pub fn length_of(letter: u8) -> Option<usize> {
 pub fn timestamp(body: &[u8]) -> Option<Nanos> {
     view::<Header>(body).map(|header| header.timestamp.get())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Types and lengths as the specification's offset tables add up.
+    const SPECIFIED: [(u8, usize); 23] = [
+        (b'S', 12),
+        (b'R', 39),
+        (b'H', 25),
+        (b'Y', 20),
+        (b'L', 26),
+        (b'V', 35),
+        (b'W', 12),
+        (b'K', 28),
+        (b'J', 35),
+        (b'h', 21),
+        (b'A', 36),
+        (b'F', 40),
+        (b'E', 31),
+        (b'C', 36),
+        (b'X', 23),
+        (b'D', 19),
+        (b'U', 35),
+        (b'P', 44),
+        (b'Q', 40),
+        (b'B', 19),
+        (b'I', 50),
+        (b'N', 20),
+        (b'O', 48),
+    ];
+
+    #[test]
+    fn knows_the_specified_types_and_no_others() {
+        for letter in 0..=u8::MAX {
+            let specified = SPECIFIED.iter().find(|(known, _)| *known == letter).map(|(_, length)| *length);
+            assert_eq!(length_of(letter), specified, "type {letter}");
+            let mut body = [0; 60];
+            body[0] = letter;
+            let shortest = (0..=60).find(|length| ItchMessage::parse(&body[..*length]).is_some());
+            assert_eq!(shortest, specified, "type {letter}");
+        }
+    }
+
+    #[test]
+    fn every_type_has_its_timestamp_in_the_same_place() {
+        // A real F of META at 09:30 and some seconds.
+        let body = b"F\x19\x72\x00\x00\x1f\x23\xe0\x98\x1a\xe1";
+        assert_eq!(timestamp(body), Some(0x1f23_e098_1ae1));
+        assert_eq!(timestamp(&body[..10]), None);
+    }
+}

@@ -264,7 +264,7 @@ pub struct DirectListingPriceDiscovery {
     pub maximum_allowable_price: Price4,
     /// Price that the cross would have now.
     pub near_execution_price: Price4,
-    /// When that price was set, ns since midnight.
+    /// When that price was set; the specification names no unit.
     pub near_execution_time: Integer8,
     /// Lower collar around the near execution price.
     pub lower_price_range_collar: Price4,

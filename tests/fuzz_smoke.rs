@@ -1,0 +1,132 @@
+//! The fuzz targets' harness as an ordinary test: every decoder on noise, and on real packets with random damage.
+
+mod wire_captures;
+
+use sluice::event::Protocol;
+use sluice::wire::harness::{exercise, exercise_itch_file, exercise_link};
+
+/// xorshift64*: the same bytes on every run, so that a failure repeats.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() >> 33) as usize % limit.max(1)
+    }
+
+    /// Half of the bytes are small, as the lengths and counts of real packets are.
+    fn packet(&mut self, bytes_max: usize) -> Vec<u8> {
+        let length = self.below(bytes_max + 1);
+        let byte = |bits: u64| if bits & 0x100 == 0 { bits as u8 } else { bits as u8 & 0x0f };
+        (0..length).map(|_| byte(self.next() >> 40)).collect()
+    }
+
+    /// Some bytes changed, and sometimes the end cut off or grown.
+    fn damage(&mut self, packet: &[u8]) -> Vec<u8> {
+        let mut damaged = packet.to_vec();
+        for _ in 0..=self.below(4) {
+            // The first bytes hold the header, whose damage does most.
+            let reach = if self.below(2) == 0 { damaged.len().min(48) } else { damaged.len() };
+            let place = self.below(reach);
+            if let Some(byte) = damaged.get_mut(place) {
+                *byte = self.next() as u8;
+            }
+        }
+        match self.below(4) {
+            0 => damaged.truncate(self.below(damaged.len() + 1)),
+            1 => damaged.extend(self.packet(16)),
+            _ => {}
+        }
+        damaged
+    }
+}
+
+/// Which capture holds real packets of which protocol.
+const REAL: [(Protocol, &str); 5] = [
+    (Protocol::Moldudp64Itch50, "moldudp64-nasdaq-38msgs.pcap"),
+    (Protocol::IexTp, "iex-tops16.pcap.gz"),
+    (Protocol::CmeMdp3, "cme-mdp3-ab.pcapng"),
+    (Protocol::MiaxMach, "miax-tom-mach.pcap"),
+    (Protocol::IceImpact, "ice-impact.pcap"),
+];
+
+/// Hand-written packets of the protocols that no capture holds, from the formats' descriptions: a native frame, two
+/// Cboe messages in a sequenced unit, and a Pillar packet with one message.
+const WRITTEN: [(Protocol, &[u8]); 3] = [
+    (Protocol::Native, b"\x00\x00\x00\x0f\x03\x00\x08md.tradepx=1"),
+    (
+        Protocol::CboePitch,
+        b"\x14\x00\x02\x01\x07\x00\x00\x00\x06\x20\x01\x02\x03\x04\x06\x20\x05\x06\x07\x08",
+    ),
+    (
+        Protocol::NysePillar,
+        b"\x18\x00\x0b\x01\x09\x00\x00\x00\x01\x02\x03\x04\x05\x06\x07\x08\x08\x00\x64\x00\x01\x02\x03\x04",
+    ),
+];
+
+#[test]
+fn every_decoder_takes_noise() {
+    let mut noise = Noise(0x5eed_0001);
+    for protocol in Protocol::ALL {
+        for _ in 0..4_000 {
+            exercise(protocol, &noise.packet(300));
+        }
+        exercise(protocol, &[0; 2_000]);
+        exercise(protocol, &[0xff; 2_000]);
+    }
+}
+
+#[test]
+fn every_decoder_takes_damaged_packets() {
+    let mut noise = Noise(0x5eed_0002);
+    for (protocol, packet) in WRITTEN {
+        (0..4_000).for_each(|_| drop(exercise(protocol, &noise.damage(packet))));
+    }
+    for (protocol, name) in REAL {
+        let Some(packets) = wire_captures::payloads(name) else { return };
+        let (mut messages, mut refusals) = (0, 0);
+        for _ in 0..4_000 {
+            let packet = &packets[noise.below(packets.len())];
+            exercise(protocol, packet);
+            // A decoder must also stand the packets of others, as a wrong configuration brings them.
+            exercise(Protocol::ALL[noise.below(Protocol::ALL.len())], packet);
+            let found = exercise(protocol, &noise.damage(packet));
+            messages += found.messages;
+            refusals += found.refusals + usize::from(found.rejected.is_some());
+        }
+        assert!(refusals > 0, "{protocol}: damage was never noticed ({messages} messages)");
+    }
+}
+
+#[test]
+fn links_take_noise_and_damage() {
+    let mut noise = Noise(0x5eed_0003);
+    (0..20_000).for_each(|_| exercise_link(&noise.packet(120)));
+    for name in REAL.map(|(_, name)| name) {
+        let Some(frames) = wire_captures::frames(name) else { return };
+        for _ in 0..2_000 {
+            let frame = &frames[noise.below(frames.len())];
+            exercise_link(&noise.damage(frame));
+        }
+    }
+}
+
+#[test]
+fn itch_files_take_damage() {
+    let mut noise = Noise(0x5eed_0004);
+    for name in ["itch50-head1000.bin", "itch50-artificial.bin.gz"] {
+        let Some(file) = wire_captures::bytes(name) else { return };
+        let head = &file[..4_000];
+        for _ in 0..300 {
+            let damaged = noise.damage(head);
+            let piece = 1 + noise.below(200);
+            assert_eq!(exercise_itch_file(&damaged, piece), exercise_itch_file(&damaged, usize::MAX));
+        }
+    }
+}
