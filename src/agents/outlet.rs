@@ -14,6 +14,13 @@ use crate::wire::Message;
 /// Tickets staged per class before they are pushed; a burst that makes more of them is pushed in parts.
 const STAGED_MAX: usize = 4_096;
 
+/// Events that a source which can wait may have under way: enough to keep processors busy through a pause of the
+/// shard, few enough for their slots to stay in the caches (4,096 × 128 B is half an L2).
+const WAITING_IN_FLIGHT_MAX: usize = 4_096;
+
+/// Bytes of a frame that a message typically takes, to turn that number of events into bytes.
+const MESSAGE_BYTES_TYPICAL: usize = 32;
+
 /// What an outlet is made of.
 pub struct OutletParts {
     /// The shard's event pool.
@@ -70,7 +77,8 @@ impl EventOutlet {
     /// while nothing is under way, so that a frame larger than any room still gets its turn.
     #[inline]
     pub fn room_bytes(&mut self) -> usize {
-        if self.pool.in_flight() == 0 {
+        let in_flight = self.pool.in_flight() as usize;
+        if in_flight == 0 {
             return usize::MAX;
         }
         // A message takes two bytes of a frame at least.
@@ -82,6 +90,7 @@ impl EventOutlet {
             .min(places(transactional, &self.staged[1]))
             .min(places(batch, &self.staged[2]))
             .min(self.pool.room_bytes())
+            .min(WAITING_IN_FLIGHT_MAX.saturating_sub(in_flight).saturating_mul(MESSAGE_BYTES_TYPICAL))
     }
 
     /// Takes home the tickets that processors gave back.

@@ -125,6 +125,9 @@ impl<P: Processor> ProcessorAgent<P> {
 
     #[inline]
     fn process_popped(&mut self) {
+        for ticket in &self.popped {
+            self.parts.readers[usize::from(ticket.owner().0)].prefetch(ticket);
+        }
         let now = self.clock.now();
         for ticket in self.popped.drain(..) {
             let owner = ticket.owner();
