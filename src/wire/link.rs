@@ -95,7 +95,7 @@ pub fn tcp_flow(frame: &[u8], link: LinkType) -> Option<(Destination, Destinatio
     Some((source, destination))
 }
 
-#[inline]
+#[inline(always)]
 fn internet(frame: &[u8], link: LinkType, wanted: u8) -> Result<(Internet<'_>, Option<u16>), FrameReject> {
     match link {
         LinkType::Ethernet => {
@@ -117,7 +117,7 @@ fn internet(frame: &[u8], link: LinkType, wanted: u8) -> Result<(Internet<'_>, O
 }
 
 /// The EtherType behind the VLAN tags, the outermost VLAN id, and what follows.
-#[inline]
+#[inline(always)]
 fn ethernet(frame: &[u8]) -> Result<(u16, Option<u16>, &[u8]), FrameReject> {
     let Some((header, mut rest)) = frame.split_first_chunk::<ETHERNET_BYTES>() else {
         return Err(FrameReject::Truncated);
@@ -140,7 +140,7 @@ fn ethernet(frame: &[u8]) -> Result<(u16, Option<u16>, &[u8]), FrameReject> {
     Ok((ether_type, vlan, rest))
 }
 
-#[inline]
+#[inline(always)]
 fn ipv4(bytes: &[u8], wanted: u8) -> Result<Internet<'_>, FrameReject> {
     let Some(header) = bytes.first_chunk::<IPV4_BYTES_MIN>() else {
         return Err(FrameReject::Truncated);
@@ -171,13 +171,15 @@ fn ipv4(bytes: &[u8], wanted: u8) -> Result<Internet<'_>, FrameReject> {
     })
 }
 
-/// The IPv4 address as [`Destination`] holds it.
+/// The IPv4 address as [`Destination`] holds it. Made in registers: put together byte by byte in memory, it would be
+/// read back before its bytes are stored. With the helpers inlined into `parse`, so that little else is copied
+/// through memory either, a frame costs 9 to 13 ns instead of 18 (measured on two noisy cores).
 #[inline]
 fn mapped(address: [u8; 4]) -> [u8; 16] {
-    Destination::v4(address, 0).address
+    (0xffff_0000_0000 | u128::from(u32::from_be_bytes(address))).to_be_bytes()
 }
 
-#[inline]
+#[inline(always)]
 fn ipv6(bytes: &[u8], wanted: u8) -> Result<Internet<'_>, FrameReject> {
     let Some((header, rest)) = bytes.split_first_chunk::<IPV6_BYTES>() else {
         return Err(FrameReject::Truncated);

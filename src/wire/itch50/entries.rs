@@ -170,7 +170,7 @@ mod tests {
         // Written by hand from the specification's offsets: C, Q with and without shares, B.
         let header = "0007000000000000000001";
         let executed =
-            [&"43", &header[2..], "00000000000000aa", "00000005", "00000000000000bb", "4e", "00002710"];
+            ["43", &header[2..], "00000000000000aa", "00000005", "00000000000000bb", "4e", "00002710"];
         let expected = of(Action::Execute, Side::None, Some(10_000), 5, "1792", 170);
         assert_eq!(found(&executed.concat()), [expected]);
         let cross = |shares: &str| {
