@@ -1,1 +1,32 @@
-//! To be written.
+//! Reports: what happened, from plain numbers, as JSON for programs and as text and plots for people.
+//!
+//! Architecture invariant: nothing here measures or counts. A report is built once, from books that their owners
+//! have closed, and says in one line whether they balance.
+
+mod books;
+mod curve;
+mod decode;
+mod error;
+mod exit;
+mod json;
+mod plot;
+mod run;
+mod streams;
+mod summary;
+mod text;
+mod tsv;
+
+pub use books::{
+    Counts, EventsReport, FramesReport, KernelReport, LedgerReport, MessagesReport, UnequalSides,
+};
+pub use curve::text_plot;
+pub use decode::DecodeReport;
+pub use error::ReportError;
+pub use exit::Exit;
+pub use json::{to_json, write_atomically, write_json};
+pub use plot::{latency_svg, write_plot};
+pub use run::{HotPath, Latencies, Report, ReportInput};
+pub use streams::{LineReport, NamedLine, NamedStream, StreamReport};
+pub use summary::{summarize, summarize_decode};
+pub use text::Style;
+pub use tsv::tab_separated;
