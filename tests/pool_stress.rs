@@ -23,7 +23,7 @@ fn word(shard: u8, sequence: u64) -> u64 {
 }
 
 /// The payload of an event: mostly small, now and then of the larger classes.
-fn payload<'a>(shard: u8, sequence: u64, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+fn payload(shard: u8, sequence: u64, buffer: &mut Vec<u8>) -> &[u8] {
     let word = word(shard, sequence);
     let bytes = match word % 100 {
         0..90 => word as usize % 65,

@@ -106,10 +106,7 @@ impl fmt::Debug for Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            panic!(
-                "a ticket of shard {} was dropped without release; slot {} is lost",
-                self.owner.0, self.slot
-            );
+            panic!("{self:?} was dropped without release: its slot is lost");
         }
     }
 }

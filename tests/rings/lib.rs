@@ -4,8 +4,9 @@
 //! `RUSTFLAGS="--cfg loom" cargo test --manifest-path tests/rings/Cargo.toml --test loom_pool --target-dir target/loom`
 //!
 //! Thread sanitizer (real rings, real memory, a million tickets):
-//! `RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" cargo test
-//! --manifest-path tests/rings/Cargo.toml --test pool_stress --target x86_64-unknown-linux-gnu --target-dir target/tsan`
+//! `TSAN_OPTIONS=suppressions=$PWD/tests/rings/tsan.supp RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread
+//! -Cunsafe-allow-abi-mismatch=sanitizer" cargo test --manifest-path tests/rings/Cargo.toml --test pool_stress
+//! --target x86_64-unknown-linux-gnu --target-dir target/tsan`
 //!
 //! Under `cfg(loom)` two things are models and not the product: the rings (`ring_model.rs` in place of rtrb, which
 //! cannot run under loom; same interface, same orderings) and the memory (`slab_model.rs` in place of the mapped
