@@ -1,6 +1,6 @@
 //! The appliance cut down to its pool and queues, from the same source files, for tools that need everything rebuilt.
 //!
-//! Model checking (every interleaving of small scenarios):
+//! Model checking (interleavings of small scenarios; how far each is searched stands in loom_pool.rs):
 //! `RUSTFLAGS="--cfg loom" cargo test --manifest-path tests/rings/Cargo.toml --test loom_pool --target-dir target/loom`
 //!
 //! Thread sanitizer (real rings, real memory, a million tickets):
