@@ -1,6 +1,8 @@
 //! A million tickets through pools, queues and return rings on four threads: contents, counts and order per shard.
 //! Under the thread sanitizer it also shows that no slot is read and written at once (command: tests/rings/lib.rs).
 
+#![cfg(not(loom))]
+
 use sluice::event::{Class, EventHeader, ShardId};
 use sluice::pool::{Pool, PoolPlan, Returns, SlotReader, Ticket};
 use sluice::queue::{QueueConsumer, QueueProducer, queue};
