@@ -1,6 +1,8 @@
 //! A million tickets through pools, queues and return rings on four threads: contents, counts and order per shard.
 //! Under the thread sanitizer it also shows that no slot is read and written at once (command: tests/rings/lib.rs).
 
+#![cfg(not(loom))]
+
 use sluice::event::{Class, EventHeader, ShardId};
 use sluice::pool::{Pool, PoolPlan, Returns, SlotReader, Ticket};
 use sluice::queue::{QueueConsumer, QueueProducer, queue};
@@ -23,7 +25,7 @@ fn word(shard: u8, sequence: u64) -> u64 {
 }
 
 /// The payload of an event: mostly small, now and then of the larger classes.
-fn payload<'a>(shard: u8, sequence: u64, buffer: &'a mut Vec<u8>) -> &'a [u8] {
+fn payload(shard: u8, sequence: u64, buffer: &mut Vec<u8>) -> &[u8] {
     let word = word(shard, sequence);
     let bytes = match word % 100 {
         0..90 => word as usize % 65,

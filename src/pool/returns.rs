@@ -1,4 +1,4 @@
-//! Hot path: the way home for tickets. Invariant: a return ring has a place for every slot of its pool, so it is never full.
+//! Hot path: the way home for tickets. Invariant: a return ring has a place for every slot, so it is never full.
 
 use super::ticket::{Mark, Place, Ticket};
 use crate::limits::SHARDS_MAX;

@@ -266,7 +266,10 @@ mod tests {
         fn all_messages_within_the_room_find_slots(
             slots in [0u32..40, 0u32..20, 0u32..6, 0u32..4],
             held in prop::collection::vec(0usize..3_000, 0..30),
-            sizes in prop::collection::vec(prop_oneof![Just(2usize), 2usize..70, 60usize..200, 190usize..4_000, Just(65_536)], 1..60),
+            sizes in prop::collection::vec(
+                prop_oneof![Just(2usize), 2usize..70, 60usize..200, 190usize..4_000, Just(65_536)],
+                1..60,
+            ),
             homecomings in prop::collection::vec(any::<bool>(), 60),
         ) {
             prop_assume!(slots.iter().sum::<u32>() > 0);

@@ -1,4 +1,4 @@
-//! Hot path: the pushing end of one lane. Invariant: tickets leave in the order they came; none is dropped when it is full.
+//! Hot path: the pushing end of one lane. Invariant: tickets leave in the order they came; a full lane drops none.
 
 use crate::event::Class;
 use crate::ledger::QueueBook;

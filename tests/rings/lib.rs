@@ -1,11 +1,12 @@
 //! The appliance cut down to its pool and queues, from the same source files, for tools that need everything rebuilt.
 //!
-//! Model checking (every interleaving of small scenarios):
+//! Model checking (interleavings of small scenarios; how far each is searched stands in loom_pool.rs):
 //! `RUSTFLAGS="--cfg loom" cargo test --manifest-path tests/rings/Cargo.toml --test loom_pool --target-dir target/loom`
 //!
 //! Thread sanitizer (real rings, real memory, a million tickets):
-//! `RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer" cargo test
-//! --manifest-path tests/rings/Cargo.toml --test pool_stress --target x86_64-unknown-linux-gnu --target-dir target/tsan`
+//! `TSAN_OPTIONS=suppressions=$PWD/tests/rings/tsan.supp RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=thread
+//! -Cunsafe-allow-abi-mismatch=sanitizer" cargo test --manifest-path tests/rings/Cargo.toml --test pool_stress
+//! --target x86_64-unknown-linux-gnu --target-dir target/tsan`
 //!
 //! Under `cfg(loom)` two things are models and not the product: the rings (`ring_model.rs` in place of rtrb, which
 //! cannot run under loom; same interface, same orderings) and the memory (`slab_model.rs` in place of the mapped
