@@ -11,12 +11,16 @@ use nix::errno::Errno;
 use std::io;
 use std::os::fd::AsRawFd;
 
+/// What a frame may have beside a packet of MTU size: an Ethernet header and a VLAN tag, which is the kernel's own rule
+/// for forwarding. A longer one would vanish in the driver.
+const LINK_BYTES: usize = 14 + 4;
+
 /// Why [`TxLane::send`] did not take a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TxFull {
     /// No free chunk: flush, then offer it again.
     Full,
-    /// Longer than a chunk holds; it will never fit.
+    /// Longer than the interface's MTU or a chunk allows; it will never fit.
     TooLong,
 }
 
@@ -31,6 +35,7 @@ pub struct TxLane {
     queued: Held,
     returned: Held,
     entries: usize,
+    frame_bytes_max: usize,
     given: u64,
     sent: u64,
     waits: u64,
@@ -47,7 +52,9 @@ impl TxLane {
     pub fn open(interface: &str, settings: &LaneSettings) -> Result<TxLane, XdpError> {
         let interface = Interface::find(interface)?;
         let Bound { memory, chunks, tx, completion, report, .. } = bind(&interface, settings, Way::Tx)?;
+        let frame_bytes_max = memory.frame_bytes_max().min(interface.mtu()? as usize + LINK_BYTES);
         Ok(TxLane {
+            frame_bytes_max,
             queued: Held::none(memory.id()),
             returned: Held::none(memory.id()),
             entries: settings.ring_entries as usize,
@@ -71,7 +78,7 @@ impl TxLane {
 
     /// Bytes of the longest frame that can be sent.
     pub fn frame_bytes_max(&self) -> usize {
-        self.memory.frame_bytes_max()
+        self.frame_bytes_max
     }
 
     /// Copies a frame and queues it; it leaves with the next `flush` at the latest.
@@ -80,14 +87,14 @@ impl TxLane {
     /// [`TxFull`], and the frame is not queued.
     #[inline]
     pub fn send(&mut self, frame: &[u8]) -> Result<(), TxFull> {
+        if frame.len() > self.frame_bytes_max {
+            return Err(TxFull::TooLong);
+        }
         if self.free.is_empty() {
             self.reap();
         }
         let Some(mut chunk) = self.free.pop() else { return Err(TxFull::Full) };
-        if !self.memory.write(&mut chunk, frame) {
-            self.free.push(chunk);
-            return Err(TxFull::TooLong);
-        }
+        self.memory.write(&mut chunk, frame);
         if let Err(chunk) = self.queued.push(chunk) {
             self.free.push(chunk);
             return if self.give() { self.send(frame) } else { Err(TxFull::Full) };

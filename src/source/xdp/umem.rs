@@ -163,20 +163,15 @@ impl Memory {
         self.chunk_bytes - XDP_HEADROOM_BYTES as usize
     }
 
-    /// Copies a frame into a chunk. False, and nothing is written, if it is too long.
+    /// Copies a frame of at most [`Memory::frame_bytes_max`] into a chunk.
     #[inline]
-    pub(super) fn write(&self, chunk: &mut Chunk, frame: &[u8]) -> bool {
+    pub(super) fn write(&self, chunk: &mut Chunk, frame: &[u8]) {
         let desc: &mut FrameDesc = chunk.desc_mut(self.id);
         // SAFETY: the chunk is of this memory (`desc_mut` checks), and its token is owned by the caller, so the kernel
         // does not have it.
         let mut data = unsafe { self.umem.data_mut(desc) };
-        let mut cursor = data.cursor();
-        if frame.len() > cursor.buf_len() {
-            return false;
-        }
-        cursor.set_pos(frame.len());
+        data.cursor().set_pos(frame.len());
         data.contents_mut().copy_from_slice(frame);
-        true
     }
 }
 
