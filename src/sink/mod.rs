@@ -1,4 +1,4 @@
-//! Where frames and events go: an interface, a UDP destination, nowhere.
+//! Where frames go: an interface, a UDP destination, nowhere.
 
 mod batch;
 mod error;
@@ -7,6 +7,7 @@ mod headers;
 mod null;
 mod packet;
 mod udp;
+mod xdp;
 
 pub use error::SinkError;
 pub use frame_sink::{FrameSink, SendOutcome};
@@ -14,3 +15,4 @@ pub use headers::Layers;
 pub use null::NullSink;
 pub use packet::PacketSink;
 pub use udp::{UdpOptions, UdpSink};
+pub use xdp::XdpSink;
