@@ -1,0 +1,222 @@
+//! A live run: interfaces through XDP and AF_XDP, until a signal or a set time ends it.
+//!
+//! Invariant: whatever ends the run, frames on the way are taken up, queues drained, programs detached, in this order.
+
+use super::crew::{self, Boards, Homecoming};
+use super::{ApplianceError, Outcome, assemble};
+use crate::config::{
+    AttachWish as ConfigAttach, DriveMode as ConfigDrive, Interface, QueuesWish, Settings, ZeroCopyWish,
+};
+use crate::ledger::KernelBook;
+use crate::os::{self, Clock, StopFlag};
+use crate::runtime::{Drive, ThreadingPlan};
+use crate::source::xdp::{
+    AttachWish, CopyMode, DriveMode, LaneSettings, NapiThreads, Steering, SteeringSettings, XdpError, XdpSource,
+};
+use std::time::{Duration, Instant};
+
+/// How often the waiting thread looks at signals and the clock.
+const WATCH_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A lane to be opened: which queue of which interface, for which shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedLane {
+    /// Index of the interface in the settings.
+    pub interface: usize,
+    /// Its name.
+    pub name: String,
+    /// The receive queue.
+    pub queue: u32,
+    /// The shard that polls it.
+    pub shard: usize,
+}
+
+/// What a live run is made of, before anything is started.
+#[derive(Clone, Debug)]
+pub struct LivePlan {
+    /// Lanes, by interface and queue.
+    pub lanes: Vec<PlannedLane>,
+    /// Threads and CPUs.
+    pub threads: ThreadingPlan,
+    /// NUMA node of the first interface that has one.
+    pub node: Option<u32>,
+}
+
+/// What a live run turned out to be made of, once everything is attached.
+#[derive(Clone, Debug, Default)]
+pub struct LiveParts {
+    /// A line per interface, lane and pool: modes, fallbacks, remarks.
+    pub lines: Vec<String>,
+    /// What the running agents publish.
+    pub boards: Boards,
+}
+
+/// What a live run gave.
+pub struct LiveOutcome {
+    /// Books, streams, latencies, threads.
+    pub outcome: Outcome,
+    /// Seconds from the first turn to the last.
+    pub elapsed_s: f64,
+    /// System calls made by lanes to wake or drive the kernel.
+    pub doorbells: u64,
+    /// Lines as in [`LiveParts`].
+    pub lines: Vec<String>,
+}
+
+/// Works out lanes and threads.
+///
+/// # Errors
+/// An interface or a queue that is not there; CPUs that may not be used.
+pub fn plan_live(settings: &Settings) -> Result<LivePlan, ApplianceError> {
+    settings.check_runnable()?;
+    let mut lanes = Vec::new();
+    let mut node = None;
+    for (index, interface) in settings.interfaces.iter().enumerate() {
+        let facts = os::Interface::find(&interface.name)?;
+        node = node.or(facts.numa_node);
+        for queue in queues(interface, facts.rx_queues)? {
+            let name = interface.name.clone();
+            lanes.push(PlannedLane { interface: index, name, queue, shard: lanes.len() % settings.threads.shards });
+        }
+    }
+    let shards = settings.threads.shards.min(lanes.len());
+    let threads = crew::plan(settings, shards, Drive::Live)?;
+    Ok(LivePlan { lanes, threads, node })
+}
+
+fn queues(interface: &Interface, there: u32) -> Result<Vec<u32>, ApplianceError> {
+    match &interface.queues {
+        QueuesWish::All => Ok((0..there).collect()),
+        QueuesWish::List(list) => match list.iter().find(|queue| **queue >= there) {
+            None => Ok(list.clone()),
+            Some(missing) => Err(ApplianceError::Usage(format!(
+                "interface {}: queues names queue {missing}, but it has queues 0 to {}; `ethtool -L {} combined N` \
+                 sets how many",
+                interface.name,
+                there.saturating_sub(1),
+                interface.name
+            ))),
+        },
+    }
+}
+
+/// Runs until `stop` is set or `duration` is over. `ready` is told once when frames are being taken; `watch` is told
+/// the boards every few milliseconds.
+///
+/// # Errors
+/// The machine lacks something, the settings do not fit it, or an agent panicked. Programs are detached all the same.
+pub fn run_live(
+    settings: &Settings,
+    duration: Option<Duration>,
+    stop: &StopFlag,
+    ready: &mut dyn FnMut(&LiveParts),
+    watch: &mut dyn FnMut(&Boards),
+) -> Result<LiveOutcome, ApplianceError> {
+    let plan = plan_live(settings)?;
+    let mut parts = LiveParts::default();
+    let steering = attach(settings, &mut parts)?;
+    let _napi_threads = napi_threads(settings)?;
+    let sources = open_lanes(settings, &plan, &steering, &mut parts)?;
+    let clock = Clock::new();
+    let assembly = assemble(settings, sources, plan.node, clock)?;
+    parts.lines.extend(assembly.pools.iter().map(ToString::to_string));
+    let started = Instant::now();
+    let crew = crew::start(assembly, &plan.threads, settings, clock)?;
+    parts.boards = crew.boards.clone();
+    ready(&parts);
+    while !stop.is_set() && !crew.has_ended() && duration.is_none_or(|limit| started.elapsed() < limit) {
+        watch(&crew.boards);
+        std::thread::sleep(WATCH_INTERVAL);
+    }
+    crew.stop();
+    let Homecoming { shards, mut outcome } = crew.join::<XdpSource>()?;
+    let elapsed_s = started.elapsed().as_secs_f64();
+    let doorbells = shards.iter().flat_map(|shard| &shard.sources).map(XdpSource::doorbells).sum();
+    outcome.ledger.kernel = Some(kernel_book(outcome.ledger.kernel.take(), &steering)?);
+    drop(shards);
+    steering.into_iter().for_each(Steering::detach);
+    Ok(LiveOutcome { outcome, elapsed_s, doorbells, lines: parts.lines })
+}
+
+/// The kernel's book: what the programs saw on all queues, and what the lanes took and lost.
+fn kernel_book(lanes: Option<KernelBook>, steering: &[Steering]) -> Result<KernelBook, XdpError> {
+    let lanes = lanes.unwrap_or_default();
+    let mut book = KernelBook::default();
+    for program in steering {
+        book.absorb(&program.program_book()?);
+    }
+    book.absorb(&KernelBook { received: lanes.received, lost: lanes.lost, notes: lanes.notes, ..KernelBook::default() });
+    Ok(book)
+}
+
+fn attach(settings: &Settings, parts: &mut LiveParts) -> Result<Vec<Steering>, ApplianceError> {
+    let rules: Vec<_> = settings.destinations().map(|(destination, _, _)| destination).collect();
+    let mut attached = Vec::new();
+    for interface in &settings.interfaces {
+        let steering = Steering::attach(&SteeringSettings {
+            interface: interface.name.clone(),
+            rules: rules.clone(),
+            hardware_time: true,
+            mode: match interface.attach {
+                ConfigAttach::Auto => AttachWish::NativeElseGeneric,
+                ConfigAttach::Native => AttachWish::NativeOnly,
+                ConfigAttach::Generic => AttachWish::GenericOnly,
+            },
+        })?;
+        parts.lines.push(steering.report().to_string());
+        attached.push(steering);
+    }
+    Ok(attached)
+}
+
+fn napi_threads(settings: &Settings) -> Result<Vec<NapiThreads>, XdpError> {
+    let wanted = settings.interfaces.iter().filter(|interface| interface.drive == ConfigDrive::NapiThread);
+    wanted.map(|interface| NapiThreads::enable(&interface.name)).collect()
+}
+
+/// Opens the lanes of each shard on the CPU that the shard will run on, so that their memory is near it.
+fn open_lanes(
+    settings: &Settings,
+    plan: &LivePlan,
+    steering: &[Steering],
+    parts: &mut LiveParts,
+) -> Result<Vec<Vec<XdpSource>>, ApplianceError> {
+    let shards = plan.lanes.iter().map(|lane| lane.shard + 1).max().unwrap_or_default();
+    let mut opened: Vec<Vec<XdpSource>> = (0..shards).map(|_| Vec::new()).collect();
+    for (shard, sources) in opened.iter_mut().enumerate() {
+        let name = crate::agents::shard_name(crate::event::ShardId(shard as u8));
+        let cpu = plan.threads.threads.iter().find(|thread| thread.agents.contains(&name)).and_then(|t| t.cpu);
+        let lanes = plan.lanes.iter().filter(|lane| lane.shard == shard);
+        let open = || -> Result<Vec<XdpSource>, ApplianceError> {
+            cpu.map_or(Ok(()), os::pin_current_thread)?;
+            lanes
+                .map(|lane| {
+                    let settings = lane_settings(&settings.interfaces[lane.interface], lane.queue)?;
+                    Ok(XdpSource::open(&steering[lane.interface], &settings)?)
+                })
+                .collect()
+        };
+        let panicked = |_| ApplianceError::Panicked { thread: name.clone(), message: "while opening lanes".to_owned() };
+        *sources = std::thread::scope(|scope| scope.spawn(open).join()).map_err(panicked)??;
+        parts.lines.extend(sources.iter().map(|source| source.report().to_string()));
+    }
+    Ok(opened)
+}
+
+fn lane_settings(interface: &Interface, queue: u32) -> Result<LaneSettings, ApplianceError> {
+    Ok(LaneSettings {
+        queue,
+        ring_entries: interface.ring_entries,
+        chunks: interface.ring_entries,
+        huge_pages: interface.hugepages,
+        copy: match interface.zero_copy {
+            ZeroCopyWish::Auto | ZeroCopyWish::Require => CopyMode::ZeroCopyElseCopy,
+            ZeroCopyWish::Never => CopyMode::Copy,
+        },
+        drive: match interface.drive {
+            ConfigDrive::Interrupt => DriveMode::Interrupt,
+            ConfigDrive::BusyPoll => DriveMode::BusyPoll,
+            ConfigDrive::NapiThread => DriveMode::NapiThread,
+        },
+    })
+}
