@@ -1,2 +1,45 @@
-//! The `sluice` binary: hands the command line to the library.
-fn main() {}
+//! The `sluice` binary: hands the command line to the library and the outcome to the caller, as an exit code.
+
+use sluice::cli::{self, Cli, Command, Exit};
+use sluice::config::ConfigError;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::from_process();
+    let exit = start_log(&cli.log).and_then(|()| dispatch(&cli.command)).unwrap_or_else(|error| {
+        cli::print_error(&format_args!("{error:#}"));
+        exit_of(&error)
+    });
+    exit.into()
+}
+
+fn dispatch(command: &Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::CheckConfig(args) => cli::check_config(args),
+        Command::Run(_) | Command::Replay(_) | Command::Decode(_) => {
+            anyhow::bail!("this build of sluice has no appliance: only check-config works")
+        }
+    }
+}
+
+/// The log goes to standard error, so that standard output is the result alone.
+fn start_log(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).map_err(|source| WrongLogFilter(filter.to_owned(), source))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "--log '{0}': {1}; write error, warn, info, debug or trace, or a module's such as sluice::config=debug"
+)]
+struct WrongLogFilter(String, tracing_subscriber::filter::ParseError);
+
+/// What an error that ended the program means to the caller.
+fn exit_of(error: &anyhow::Error) -> Exit {
+    if error.is::<ConfigError>() || error.is::<WrongLogFilter>() {
+        return Exit::Usage;
+    }
+    Exit::Failed
+}

@@ -1,5 +1,5 @@
-//! Config files from outside: the three shipped ones are right, and every wrong one is refused with the file, the
-//! line, the key and what is allowed.
+//! Config files from outside: the three shipped ones are right, and every wrong one is refused with the file,
+//! the line, the key and what is allowed.
 
 use sluice::config::{Admission, ConfigError, Settings};
 use sluice::event::Protocol;

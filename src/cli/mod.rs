@@ -1,1 +1,22 @@
-//! To be written.
+//! The command line: what can be asked for, typed and checked before anything starts.
+//!
+//! Architecture invariant: parsing is all that happens here, and the small subcommands; what an appliance
+//! does is decided above. Every option that stands in a help text works.
+
+mod check_config;
+mod decode_args;
+mod output;
+mod replay_args;
+mod root;
+mod run_args;
+mod values;
+
+pub use check_config::check_config;
+pub use decode_args::{DecodeArgs, DecodeForm};
+pub use output::{print, print_error, warn_of};
+pub use replay_args::{Pace, ReplayArgs, ReplayTarget, Rewrite};
+pub use root::{CheckConfigArgs, Cli, Command};
+pub use run_args::RunArgs;
+pub use values::{MacAddress, ProtocolChoice, VlanRewrite};
+
+pub use crate::report::Exit;

@@ -19,12 +19,12 @@ pub struct Finding {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("{path}: cannot read the config file: {source}; check the path given to --config")]
+    #[error("{path}: cannot read the config file: {cause}; check the path given to --config")]
     Read {
         /// The path as given.
         path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system said; part of the text, so not also an error source.
+        cause: std::io::Error,
     },
     /// The file is not TOML, or a key is unknown, missing or of the wrong type.
     #[error("{}", located(.file, .finding))]

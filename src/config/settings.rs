@@ -83,8 +83,8 @@ pub struct Line {
     pub destination: Destination,
 }
 
-/// What happens to packets for destinations of no feed, once they reach a shard. The XDP program never redirects
-/// them, so that this matters to captures and sockets only.
+/// What happens to packets for destinations of no feed, once they reach a shard. The XDP program never
+/// redirects them, so that this matters to captures and sockets only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     /// They are refused, as `unknown_destination`.
@@ -149,7 +149,7 @@ pub struct ReportSettings {
 /// How a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RunSettings {
-    /// How long stopped sources and filled queues may take to drain before the run counts as failed.
+    /// How long stopped sources and filled queues may take to drain; what is left then is in flight.
     pub drain_deadline: Duration,
 }
 
@@ -161,7 +161,7 @@ impl Settings {
     pub fn load(path: impl AsRef<Path>) -> Result<Settings, ConfigError> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+            .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
         Settings::from_text(&text, &path.display().to_string())
     }
 
@@ -188,8 +188,8 @@ impl Settings {
         DEFAULT_TEXT
     }
 
-    /// Settings for a replay without a config file: defaults, no interface, and every destination admitted, as
-    /// `protocol` or, with `None`, as what its packets look like.
+    /// Settings for a replay without a config file: defaults, no interface, and every destination admitted,
+    /// as `protocol` or, with `None`, as what its packets look like.
     pub fn for_replay(protocol: Option<Protocol>) -> Settings {
         let mut file = ConfigFile::default();
         file.steering.admit_unknown = true;
@@ -200,8 +200,8 @@ impl Settings {
         settings
     }
 
-    /// Identifies the configuration: a hash, in 16 hex digits, over all values including the implied ones. Comments,
-    /// spaces, the order of keys and defaults spelled out do not change it.
+    /// Identifies the configuration: a hash, in 16 hex digits, over all values including the implied ones.
+    /// Comments, spaces, the order of keys and defaults spelled out do not change it.
     pub fn config_hash(&self) -> String {
         format!("{:016x}", self.hash)
     }
@@ -394,7 +394,8 @@ mod tests {
             for kind in 0..=u16::MAX {
                 let name = protocol.type_name(kind);
                 let printed_alike = message_type(protocol, &name);
-                // A letter protocol prints kind 5 as "5", as it prints kind 53, the letter '5': the letter is meant.
+                // A letter protocol prints kind 5 as "5", as it prints kind 53, the letter '5': the letter is
+                // meant.
                 let ambiguous = protocol.types_are_letters() && kind < 10;
                 let meant = if ambiguous { kind + u16::from(b'0') } else { kind };
                 assert_eq!(printed_alike, Some(meant), "{protocol} {name}");

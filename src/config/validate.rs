@@ -14,7 +14,8 @@ use std::hash::Hash;
 
 /// A ring holds at least one burst.
 pub(super) const RING_ENTRIES_MIN: u32 = limits::BURST_MAX as u32;
-/// 65,536 entries lost nothing at the highest rate tried, with the real-time throttle biting; more only costs cache.
+/// 65,536 entries lost nothing at the highest rate tried, with the real-time throttle biting; more only costs
+/// cache.
 pub(super) const RING_ENTRIES_MAX: u32 = 65_536;
 /// A queue holds at least one burst.
 pub(super) const QUEUE_MIN: u32 = limits::BURST_MAX as u32;
@@ -95,7 +96,7 @@ pub(super) fn name(name: &String, (): &()) -> garde::Result {
 }
 
 /// Checks that a path is not empty.
-pub(super) fn path(path: &String, (): &()) -> garde::Result {
+pub(super) fn path(path: &str, (): &()) -> garde::Result {
     match path.is_empty() {
         false => Ok(()),
         true => refuse("is empty; write a file's path, or leave the key out for none".to_owned()),

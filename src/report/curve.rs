@@ -22,7 +22,8 @@ pub(super) fn percentile(nines: f64) -> f64 {
 }
 
 impl Curve {
-    /// How many nines its values can tell apart, from 1 to `max`: as many as their number has digits behind the first.
+    /// How many nines its values can tell apart, from 1 to `max`: as many as their number has digits behind
+    /// the first.
     pub(super) fn nines(&self, max: f64) -> f64 {
         (self.count as f64).log10().clamp(1.0, max)
     }

@@ -1,4 +1,5 @@
-//! Writing reports to files. Invariant: a regular file at the path is the old one or the whole new one, never a part.
+//! Writing reports to files. Invariant: a regular file at the path is the old one or the whole new one, never
+//! a part.
 
 use super::error::ReportError;
 use serde::Serialize;
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// A value has no JSON form.
 pub fn to_json(report: &impl Serialize) -> Result<String, ReportError> {
-    Ok(serde_json::to_string_pretty(report)? + "\n")
+    let text = serde_json::to_string_pretty(report).map_err(|error| ReportError::Json(error.to_string()))?;
+    Ok(text + "\n")
 }
 
 /// Writes a report as JSON to `path`, atomically.
@@ -23,8 +25,8 @@ pub fn write_json(path: &Path, report: &impl Serialize) -> Result<(), ReportErro
     write_atomically(path, to_json(report)?.as_bytes())
 }
 
-/// Writes `bytes` to a new file beside `path` and renames it to `path`. A pipe or a device at `path` is written to
-/// directly: a rename would put a file in its place.
+/// Writes `bytes` to a new file beside `path` and renames it to `path`. A pipe or a device at `path` is
+/// written to directly: a rename would put a file in its place.
 ///
 /// # Errors
 /// The file can't be written; the error names the path.
@@ -34,7 +36,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
         true => fs::OpenOptions::new().write(true).open(path).and_then(|mut file| file.write_all(bytes)),
         false => replace(path, bytes),
     };
-    written.map_err(|source| ReportError::Write { path: path.to_owned(), source })
+    written.map_err(|cause| ReportError::Write { path: path.to_owned(), cause })
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Reports: what happened, from plain numbers, as JSON for programs and as text and plots for people.
 //!
-//! Architecture invariant: nothing here measures or counts. A report is built once, from books that their owners
-//! have closed, and says in one line whether they balance.
+//! Architecture invariant: nothing here measures or counts. A report is built once, from books that their
+//! owners have closed, and says in one line whether they balance.
 
 mod books;
 mod curve;

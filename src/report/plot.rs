@@ -1,4 +1,5 @@
-//! The latency plot as SVG: percentiles by nines to the right, latency by logarithm upwards, one line per stage.
+//! The latency plot as SVG: percentiles by nines to the right, latency by logarithm upwards, one line per
+//! stage.
 
 use super::curve::nines;
 use super::error::ReportError;

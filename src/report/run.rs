@@ -31,7 +31,8 @@ impl Latencies {
     }
 }
 
-/// What the threads of the hot path did between boot and shutdown that they should not; `None` (`null`) was not measured.
+/// What the threads of the hot path did between boot and shutdown that they should not; `None` (`null`) was
+/// not measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct HotPath {
     /// System calls.
@@ -63,7 +64,8 @@ pub struct ReportInput {
     pub machine: Value,
     /// [`crate::config::Settings::config_hash`].
     pub config_hash: String,
-    /// Further keys, behind the contract's: memory, capture, sources, threads, pacing … None of the contract's own.
+    /// Further keys, behind the contract's: memory, capture, sources, threads, pacing … None of the
+    /// contract's own.
     pub further: Map<String, Value>,
 }
 

@@ -8,7 +8,8 @@ use super::streams::StreamReport;
 use super::text::{Style, Table, duration, thousands};
 use crate::ledger::Percentiles;
 
-/// The summary of a run or replay: streams, queues, latencies with a plot, what the hot path cost, and the ledger.
+/// The summary of a run or replay: streams, queues, latencies with a plot, what the hot path cost, and the
+/// ledger.
 pub fn summarize(report: &Report, style: Style) -> String {
     let mut out = String::new();
     streams(&report.streams, style, &mut out);

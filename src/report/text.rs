@@ -72,7 +72,8 @@ pub(super) fn duration(ns: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-/// Rows of cells in columns: the first `left` columns to the left, the others to the right. The first row is the head.
+/// Rows of cells in columns: the first `left` columns to the left, the others to the right. The first row is
+/// the head.
 pub(super) struct Table {
     left: usize,
     rows: Vec<Vec<String>>,

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 const HEAD: &str = "row\tprotocol\tstream\tsession\tkey\tpackets\theartbeats\tmessages\tduplicates\tepochs\tgaps\tmissing\t\
                     wins\tonly\tlate_p50_ns\tlate_p99_ns";
 
-/// The rows of `streams` under one head. `row` is `stream`, `line` or `type`, `key` the line's name or the type; a
-/// column that a row has no figure for is `-`.
+/// The rows of `streams` under one head. `row` is `stream`, `line` or `type`, `key` the line's name or the
+/// type; a column that a row has no figure for is `-`.
 pub fn tab_separated(streams: &[StreamReport]) -> String {
     let mut out = format!("{HEAD}\n");
     for stream in streams {
