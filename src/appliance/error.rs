@@ -4,7 +4,11 @@ use crate::config::ConfigError;
 use crate::os::OsError;
 use crate::pool::PoolError;
 use crate::runtime::RuntimeError;
+use crate::replay::ReplayError;
+use crate::report::Exit;
+use crate::sink::SinkError;
 use crate::source::capture::CaptureError;
+use crate::source::xdp::XdpError;
 
 /// Errors of boot, of a run, and of its end.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +19,15 @@ pub enum ApplianceError {
     /// A capture can't be read.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// An interface can't be received from.
+    #[error(transparent)]
+    Xdp(#[from] XdpError),
+    /// Frames can't be sent.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// A replay failed while sending.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// An event pool can't be made.
     #[error(transparent)]
     Pool(#[from] PoolError),
@@ -35,4 +48,18 @@ pub enum ApplianceError {
     /// A replay and its settings do not go together.
     #[error("{0}")]
     Usage(String),
+}
+
+impl ApplianceError {
+    /// What the error means to the caller of the program.
+    pub fn exit(&self) -> Exit {
+        match self {
+            ApplianceError::Config(_) | ApplianceError::Usage(_) => Exit::Usage,
+            ApplianceError::Xdp(error) if error.machine_lacks() => Exit::MachineLacks,
+            ApplianceError::Pool(_) => Exit::MachineLacks,
+            ApplianceError::Os(error) if error.machine_lacks() => Exit::MachineLacks,
+            ApplianceError::Sink(error) if error.machine_lacks() => Exit::MachineLacks,
+            _ => Exit::Failed,
+        }
+    }
 }

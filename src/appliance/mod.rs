@@ -9,6 +9,8 @@ mod crew;
 mod decode;
 mod error;
 mod inline;
+mod live;
+mod send;
 
 pub use assembly::{Assembly, assemble, intake_settings};
 pub use closing::{Outcome, StreamOutcome};
@@ -16,3 +18,5 @@ pub use crew::{Boards, Crew, Homecoming};
 pub use decode::{DecodeOutcome, MessageListing, decode_captures};
 pub use error::ApplianceError;
 pub use inline::{InlineOutcome, replay_inline};
+pub use live::{LiveOutcome, LiveParts, LivePlan, PlannedLane, plan_live, run_live};
+pub use send::{Destination, SentOutcome, replay_out};

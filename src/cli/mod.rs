@@ -4,18 +4,25 @@
 //! does is decided above. Every option that stands in a help text works.
 
 mod check_config;
+mod decode;
 mod decode_args;
 mod output;
+mod publish;
+mod replay;
 mod replay_args;
 mod root;
+mod run;
 mod run_args;
 mod values;
 
 pub use check_config::check_config;
+pub use decode::decode;
 pub use decode_args::{DecodeArgs, DecodeForm};
 pub use output::{print, print_error, warn_of};
+pub use replay::replay;
 pub use replay_args::{Pace, ReplayArgs, ReplayTarget, Rewrite};
 pub use root::{CheckConfigArgs, Cli, Command};
+pub use run::run;
 pub use run_args::RunArgs;
 pub use values::{MacAddress, ProtocolChoice, VlanRewrite};
 

@@ -83,6 +83,13 @@ pub enum OsError {
     },
 }
 
+impl OsError {
+    /// Whether the machine lacks something, in contrast to a wish that no machine could fulfil.
+    pub fn machine_lacks(&self) -> bool {
+        !matches!(self, OsError::ThreadName { .. })
+    }
+}
+
 /// Reads a whole file of /proc or /sys.
 pub(super) fn read(path: &str) -> Result<String, OsError> {
     std::fs::read_to_string(path).map_err(|source| OsError::Read { path: path.to_owned(), source })

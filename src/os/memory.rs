@@ -62,6 +62,18 @@ pub struct RegionReport {
     pub remarks: Vec<String>,
 }
 
+impl std::fmt::Display for RegionReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let pages = match self.pages {
+            PageKind::Huge1GiB => "1 GiB pages",
+            PageKind::Huge2MiB => "2 MiB pages",
+            PageKind::TransparentOr4KiB => "ordinary pages",
+        };
+        write!(f, "{} MiB on {pages}{}", self.bytes >> 20, if self.locked { ", locked" } else { "" })?;
+        self.remarks.iter().try_for_each(|remark| write!(f, "; {remark}"))
+    }
+}
+
 /// Why no region could be mapped at all.
 #[derive(Debug, thiserror::Error)]
 pub enum MemoryError {

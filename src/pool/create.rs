@@ -11,6 +11,7 @@ use crate::limits::SHARDS_MAX;
 use crate::os::{HugeWish, MemoryError, MemoryWish, Region, RegionReport};
 use rtrb::RingBuffer;
 use std::num::NonZeroU16;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -74,6 +75,13 @@ fn next_number() -> Option<NonZeroU16> {
         (number != 0).then(|| number.wrapping_add(1))
     });
     taken.ok().and_then(NonZeroU16::new)
+}
+
+impl fmt::Display for PoolReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let slots = self.plan.total().unwrap_or(u32::MAX);
+        write!(f, "shard-{}: event pool of {slots} slots, {}", self.shard, self.memory)
+    }
 }
 
 impl Pool {

@@ -101,9 +101,9 @@ impl<S: FrameSink, C: Fn() -> Nanos> Sender<S, C> {
         Sender { source, rewrite, sink, clock }
     }
 
-    /// The capture, for its report once the sending has ended.
-    pub fn source(&mut self) -> &mut CaptureSource {
-        &mut self.source
+    /// The capture back, once the sending has ended.
+    pub fn into_source(self) -> CaptureSource {
+        self.source
     }
 
     /// What sends the frames.

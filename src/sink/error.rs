@@ -41,6 +41,13 @@ pub enum SinkError {
     },
 }
 
+impl SinkError {
+    /// Whether the machine lacks something, in contrast to a failure while sending or a contradiction.
+    pub fn machine_lacks(&self) -> bool {
+        matches!(self, SinkError::NoInterface { .. } | SinkError::Setup { .. })
+    }
+}
+
 /// What to do about the kernel's commonest answers.
 fn hint(error: &std::io::Error) -> &'static str {
     match error.raw_os_error() {

@@ -1,0 +1,103 @@
+//! `sluice decode`: captures through the decoders, and what they hold.
+
+use super::output::print;
+use super::{DecodeArgs, DecodeForm};
+use crate::appliance::{self, DecodeOutcome, MessageListing};
+use crate::config::Settings;
+use crate::feed::Accepted;
+use crate::report::{
+    DecodeReport, Exit, NamedStream, Style, summarize_decode, tab_separated, to_json,
+};
+use crate::wire::{self, Message};
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+use std::io::{BufWriter, ErrorKind, Write, stdout};
+use std::path::Path;
+
+/// Decodes the captures and prints what was found.
+///
+/// # Errors
+/// A file can't be read, a config is wrong, or standard output can't be written to.
+pub fn decode(args: &DecodeArgs) -> anyhow::Result<Exit> {
+    let settings = match &args.config {
+        Some(path) => Settings::load(path)?,
+        None => Settings::for_replay(args.protocol.named()),
+    };
+    let form = args.form();
+    let bar = ProgressBar::new_spinner();
+    let mut progress = |file: &Path, bytes: u64| {
+        bar.set_message(format!("{}: {} MiB", file.display(), bytes >> 20));
+        bar.tick();
+    };
+    let intake = appliance::intake_settings(&settings);
+    let outcome = match form {
+        DecodeForm::Messages => {
+            let mut listing = Listing { out: BufWriter::new(stdout().lock()), failed: None };
+            let mut list = |message: &Message<'_>, accepted: &Accepted| listing.print(message, accepted);
+            let list: MessageListing<'_> = &mut list;
+            let outcome = appliance::decode_captures(&args.files, &intake, Some(list), &mut progress)?;
+            listing.finish()?;
+            outcome
+        }
+        _ => appliance::decode_captures(&args.files, &intake, None, &mut progress)?,
+    };
+    bar.finish_and_clear();
+    let capture = capture_facts(&outcome);
+    let (frames, messages) = (outcome.ledger.frames.clone(), outcome.ledger.messages.clone());
+    let streams: Vec<NamedStream> = outcome.streams.into_iter().map(NamedStream::from).collect();
+    let report = DecodeReport::new(streams, &frames, &messages, capture);
+    match form {
+        DecodeForm::Summary => print(&summarize_decode(&report, Style::for_stream(&stdout())))?,
+        DecodeForm::Json => print(&to_json(&report)?)?,
+        DecodeForm::TabSeparated => print(&tab_separated(&report.streams))?,
+        DecodeForm::Messages => {}
+    }
+    Ok(report.exit_code())
+}
+
+/// Facts about the files: per file what was read, and TCP conversations, which are counted and not decoded.
+fn capture_facts(outcome: &DecodeOutcome) -> Value {
+    let files = outcome.captures.iter().map(|(path, stats)| {
+        let seconds = stats.last_ns.saturating_sub(stats.first_ns) as f64 / 1e9;
+        json!({ "file": path.display().to_string(), "seconds": seconds, "stats": stats })
+    });
+    json!({
+        "files": files.collect::<Vec<_>>(),
+        "tcp": { "packets": outcome.tcp_packets, "flows": outcome.tcp_flows },
+    })
+}
+
+/// Prints messages as lines of JSON; a reader that went away ends the printing, not the decoding.
+struct Listing<W: Write> {
+    out: W,
+    failed: Option<std::io::Error>,
+}
+
+impl<W: Write> Listing<W> {
+    fn print(&mut self, message: &Message<'_>, accepted: &Accepted) {
+        if self.failed.is_some() {
+            return;
+        }
+        let protocol = accepted.protocol;
+        let line = json!({
+            "protocol": protocol.name(),
+            "stream": accepted.stream,
+            "epoch": accepted.epoch,
+            "line": accepted.line,
+            "sequence": message.sequence,
+            "wire_ns": accepted.wire_ns,
+            "type": protocol.type_name(message.kind),
+            "bytes": message.body.len(),
+            "fields": wire::describe(protocol, message.kind, message.body),
+        });
+        self.failed = writeln!(self.out, "{line}").err();
+    }
+
+    fn finish(mut self) -> std::io::Result<()> {
+        let flushed = self.out.flush();
+        match self.failed.map_or(flushed, Err) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+}

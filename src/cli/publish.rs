@@ -1,0 +1,94 @@
+//! Closed books to where they were asked for: the summary, report.json, the plot.
+
+use super::output::print;
+use super::run::not_written;
+use crate::appliance::{Outcome, StreamOutcome};
+use crate::os::{self, MachineFacts};
+use crate::report::{
+    Exit, HotPath, Latencies, NamedLine, NamedStream, Report, ReportInput, Style, summarize, to_json, write_json,
+    write_plot,
+};
+use crate::runtime::ThreadReport;
+use serde_json::{Value, json};
+use std::io::stdout;
+use std::path::Path;
+
+/// Where a report goes.
+pub(super) struct Outputs<'a> {
+    /// report.json.
+    pub(super) report: Option<&'a Path>,
+    /// The latency plot.
+    pub(super) plot: Option<&'a Path>,
+    /// Whether standard output gets the JSON instead of the summary.
+    pub(super) json: bool,
+}
+
+impl From<StreamOutcome> for NamedStream {
+    fn from(outcome: StreamOutcome) -> NamedStream {
+        let stream = outcome.stream;
+        NamedStream {
+            protocol: stream.protocol,
+            name: stream.name.to_string(),
+            session: stream.session,
+            book: stream.book,
+            lines: stream.lines.into_iter().map(|(name, book, late)| NamedLine { name, book, late }).collect(),
+        }
+    }
+}
+
+impl From<Outcome> for ReportInput {
+    fn from(outcome: Outcome) -> ReportInput {
+        ReportInput {
+            ledger: outcome.ledger,
+            streams: outcome.streams.into_iter().map(NamedStream::from).collect(),
+            latencies: Latencies {
+                wire_to_receive: outcome.wire_to_receive,
+                receive_to_processed: outcome.receive_to_processed,
+                wire_to_processed: outcome.wire_to_processed,
+            },
+            ..ReportInput::default()
+        }
+    }
+}
+
+/// What the threads did that a hot path should not; `doorbells` are the lanes' own system calls.
+pub(super) fn hot_path(threads: &[ThreadReport], doorbells: u64) -> HotPath {
+    let sum = |count: fn(&ThreadReport) -> u64| threads.iter().map(count).sum::<u64>();
+    let allocations: Option<Vec<u64>> = threads.iter().map(|thread| thread.allocations).collect();
+    HotPath {
+        syscalls: Some(doorbells + sum(|t| t.sleeps) + sum(|t| t.yields)),
+        allocations: allocations.map(|counts| counts.iter().sum()),
+        minor_faults: Some(sum(|t| t.minor_faults)),
+        voluntary_switches: Some(sum(|t| t.voluntary_switches)),
+    }
+}
+
+/// The threads as the report has them.
+pub(super) fn threads_value(threads: &[ThreadReport]) -> Value {
+    json!(threads)
+}
+
+/// Completes the report with facts of the machine and the process, writes it, and prints the summary.
+///
+/// # Errors
+/// Standard output can't be written to.
+pub(super) fn publish(mut input: ReportInput, outputs: &Outputs<'_>) -> anyhow::Result<Exit> {
+    input.machine = json!(MachineFacts::collect(None));
+    input.further.insert("memory".to_owned(), json!({ "resident_bytes": os::resident_bytes().ok() }));
+    let mut exit = Exit::Done;
+    let report = Report::new(input);
+    if let Err(error) = outputs.plot.map(|path| write_plot(path, &report)).transpose() {
+        exit = not_written(&error);
+    }
+    if let Err(error) = outputs.report.map(|path| write_json(path, &report)).transpose() {
+        exit = not_written(&error);
+    }
+    match outputs.json {
+        true => print(&to_json(&report)?)?,
+        false => print(&summarize(&report, Style::for_stream(&stdout())))?,
+    }
+    Ok(match report.exit_code() {
+        Exit::Done => exit,
+        unbalanced => unbalanced,
+    })
+}

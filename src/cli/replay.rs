@@ -1,0 +1,205 @@
+//! `sluice replay`: captures through the appliance, or onto a network.
+
+use super::output::{print, warn_of};
+use super::publish::{Outputs, hot_path, publish, threads_value};
+use super::values::VlanRewrite;
+use super::{Pace, ReplayArgs, ReplayTarget};
+use crate::appliance::{self, Destination, SentOutcome};
+use crate::config::Settings;
+use crate::os::{self, MachineFacts, StopFlag};
+use crate::replay::{ReplayBar, Rewrite, SendProgress, Speed, VlanChange};
+use crate::report::{Exit, ReportInput, write_json};
+use crate::source::capture::{CaptureOptions, CaptureReport, CaptureSource, Moment, PacingReport, TimeWindow};
+use serde_json::{Map, Value, json};
+use std::time::{Duration, Instant};
+
+/// Replays the captures to where the arguments say, and reports.
+///
+/// # Errors
+/// A capture can't be read, the machine lacks something, or the replay failed.
+pub fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
+    let options = capture_options(args);
+    let stop = StopFlag::on_signals()?;
+    match &args.to {
+        ReplayTarget::Inline => inline(args, &options, &stop),
+        ReplayTarget::Interface(name) => {
+            let queue = args.queue.unwrap_or_default();
+            out(args, &options, &Destination::Interface { name: name.clone(), queue }, &stop)
+        }
+        ReplayTarget::Udp(address) => out(args, &options, &Destination::Udp(*address), &stop),
+    }
+}
+
+fn capture_options(args: &ReplayArgs) -> CaptureOptions {
+    CaptureOptions {
+        speed: match args.pace() {
+            Pace::Times(1.0) => Speed::Original,
+            Pace::Times(factor) => Speed::Factor(factor),
+            Pace::PacketsPerSecond(rate) => Speed::Pps(rate.get() as f64),
+            Pace::Max => Speed::Max,
+        },
+        loops: args.loops.get(),
+        window: TimeWindow { from: args.from.map(after), until: args.until.map(after) },
+        order_records: args.sort_window,
+        memory_bytes: usize::try_from(args.memory_cap.get() << 20).unwrap_or(usize::MAX),
+        ..CaptureOptions::new(args.files.clone())
+    }
+}
+
+fn after(offset: Duration) -> Moment {
+    Moment::After(u64::try_from(offset.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyhow::Result<Exit> {
+    let settings = match &args.config {
+        Some(path) => Settings::load(path)?,
+        None => Settings::for_replay(args.protocol),
+    };
+    let mut bar = None;
+    let started = Instant::now();
+    let mut progress = |frames: u64, frames_total: Option<u64>| {
+        let elapsed_ns = started.elapsed().as_nanos() as u64;
+        let so_far = SendProgress { frames, frames_total, bytes: 0, elapsed_ns };
+        bar.get_or_insert_with(|| ReplayBar::new(frames_total)).show(&so_far);
+    };
+    let mut replayed = appliance::replay_inline(&settings, options, stop, &mut progress)?;
+    if let Some(bar) = bar {
+        bar.finish();
+    }
+    replayed.plan.remarks.iter().for_each(|remark| warn_of("sluice", remark));
+    let mut further = Map::new();
+    let mut exit = Exit::Done;
+    if let Some(source) = &mut replayed.source {
+        further.insert("pacing".to_owned(), pacing_value(source.pacing()));
+        exit = note_capture(source, &mut further);
+    }
+    further.insert("interrupted".to_owned(), json!(replayed.interrupted));
+    further.insert("threads".to_owned(), threads_value(&replayed.outcome.threads));
+    let input = ReportInput {
+        hot_path: hot_path(&replayed.outcome.threads, 0),
+        elapsed: Duration::from_secs_f64(replayed.elapsed_s),
+        queue_capacities: Some(settings.queue_capacities),
+        config_hash: settings.config_hash(),
+        further,
+        ..replayed.outcome.into()
+    };
+    let outputs = Outputs {
+        report: args.report.as_deref().or(settings.report.path.as_deref()),
+        plot: args.plot.as_deref().or(settings.report.plot.as_deref()),
+        json: false,
+    };
+    Ok(match publish(input, &outputs)? {
+        Exit::Done => exit,
+        worse => worse,
+    })
+}
+
+/// Enters what was found in the captures; a capture that could not be read to its end is a failure.
+fn note_capture(source: &mut CaptureSource, further: &mut Map<String, Value>) -> Exit {
+    let Some(CaptureReport { stats, outside_window, resident, error }) = source.report() else {
+        return Exit::Done;
+    };
+    let facts = json!({ "stats": stats, "outside_window": outside_window, "resident": resident });
+    further.insert("capture".to_owned(), facts);
+    if let Some(damage) = &stats.damaged {
+        warn_of("damaged capture", damage);
+    }
+    match error {
+        Some(error) => super::run::not_written(error),
+        None => Exit::Done,
+    }
+}
+
+fn pacing_value(pacing: &PacingReport) -> Value {
+    json!({ "error_ns": pacing.error.percentiles(), "drift_ns": pacing.drift_ns })
+}
+
+fn rewrite_of(args: &ReplayArgs) -> Rewrite {
+    Rewrite {
+        source_mac: args.rewrite.src_mac.map(|mac| mac.0),
+        destination_mac: args.rewrite.dst_mac.map(|mac| mac.0),
+        vlan: match args.rewrite.vlan() {
+            VlanRewrite::Keep => VlanChange::Keep,
+            VlanRewrite::Strip => VlanChange::Strip,
+            VlanRewrite::Set(id) => VlanChange::Set(id),
+        },
+        destination_ip: args.rewrite.dst_ip,
+        destination_port: args.rewrite.dst_port.map(std::num::NonZeroU16::get),
+    }
+}
+
+fn out(
+    args: &ReplayArgs,
+    options: &CaptureOptions,
+    destination: &Destination,
+    stop: &StopFlag,
+) -> anyhow::Result<Exit> {
+    let mut bar = None;
+    let mut progress = |so_far: &SendProgress| {
+        bar.get_or_insert_with(|| ReplayBar::new(so_far.frames_total)).show(so_far);
+    };
+    let mut sent = appliance::replay_out(options, destination, rewrite_of(args), stop, &mut progress)?;
+    if let Some(bar) = bar {
+        bar.finish();
+    }
+    if let Some(fallback) = &sent.fallback {
+        warn_of("sluice", fallback);
+    }
+    let mut report = Map::new();
+    report.insert("to".to_owned(), json!(sent.way));
+    report.insert("sent".to_owned(), sent_value(&sent));
+    report.insert("pacing".to_owned(), pacing_value(&sent.report.pacing));
+    report.insert("elapsed_s".to_owned(), json!(sent.report.elapsed_ns as f64 / 1e9));
+    let exit = note_capture(&mut sent.source, &mut report);
+    report.insert("memory".to_owned(), json!({ "resident_bytes": os::resident_bytes().ok() }));
+    report.insert("machine".to_owned(), json!(MachineFacts::collect(None)));
+    if let Some(path) = &args.report {
+        write_json(path, &report)?;
+    }
+    print(&sent_summary(&sent))?;
+    Ok(exit)
+}
+
+fn sent_value(sent: &SentOutcome) -> Value {
+    let report = &sent.report;
+    json!({
+        "frames": report.frames,
+        "bytes": report.bytes,
+        "skipped": report.skipped,
+        "rewritten": report.rewritten,
+        "not_rewritten": report.not_rewritten,
+        "waits": report.waits,
+        "stopped": report.stopped,
+    })
+}
+
+fn sent_summary(sent: &SentOutcome) -> String {
+    let report = &sent.report;
+    let seconds = report.elapsed_ns as f64 / 1e9;
+    let rate = if seconds > 0.0 { report.frames as f64 / seconds } else { 0.0 };
+    let mut text = format!(
+        "sent {} frames, {} bytes by {} in {seconds:.3} s ({rate:.0} frames/s)\n",
+        report.frames, report.bytes, sent.way
+    );
+    if report.skipped.total() > 0 {
+        let skipped = &report.skipped;
+        text += &format!(
+            "skipped {}: {} too long, {} of another link type, {} not UDP\n",
+            skipped.total(),
+            skipped.too_long,
+            skipped.link_type,
+            skipped.not_udp
+        );
+    }
+    if report.not_rewritten > 0 {
+        text += &format!("{} frames could not be rewritten and went out as captured\n", report.not_rewritten);
+    }
+    let error = report.pacing.error.percentiles();
+    if error.count > 0 {
+        text += &format!(
+            "pacing error p50 {} ns, p99 {} ns, max {} ns; drift {} ns\n",
+            error.p50, error.p99, error.max, report.pacing.drift_ns
+        );
+    }
+    text
+}

@@ -1,0 +1,107 @@
+//! `sluice run`: the appliance on interfaces.
+
+use super::RunArgs;
+use super::output::{print, print_error, warn_of};
+use super::publish::{Outputs, hot_path, publish, threads_value};
+use crate::appliance::{self, Boards, LiveParts, LivePlan};
+use crate::config::Settings;
+use crate::ledger::Counter;
+use crate::os::StopFlag;
+use crate::report::{Exit, ReportInput};
+use serde_json::{Map, Value, json};
+use std::time::{Duration, Instant};
+
+/// Receives until a signal or the set time, and reports.
+///
+/// # Errors
+/// The config is wrong, the machine lacks something, or the run failed.
+pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    let settings = Settings::load(&args.config)?;
+    let plan = appliance::plan_live(&settings)?;
+    if args.print_topology {
+        print(&topology(&plan, args.json)?)?;
+        return Ok(Exit::Done);
+    }
+    let stop = StopFlag::on_signals()?;
+    let mut status = Status::new(settings.report.status_interval);
+    let mut ready = |parts: &LiveParts| {
+        parts.lines.iter().for_each(|line| warn_of("sluice", line));
+        plan.threads.remarks.iter().for_each(|remark| warn_of("sluice", remark));
+        warn_of("sluice", &format_args!("running; SIGINT or SIGTERM stops it"));
+    };
+    let live =
+        appliance::run_live(&settings, args.duration, &stop, &mut ready, &mut |boards| status.watch(boards))?;
+    let mut further = Map::new();
+    further.insert("sources".to_owned(), json!(live.lines));
+    further.insert("threads".to_owned(), threads_value(&live.outcome.threads));
+    let input = ReportInput {
+        hot_path: hot_path(&live.outcome.threads, live.doorbells),
+        elapsed: Duration::from_secs_f64(live.elapsed_s),
+        queue_capacities: Some(settings.queue_capacities),
+        config_hash: settings.config_hash(),
+        further,
+        ..live.outcome.into()
+    };
+    let outputs = Outputs {
+        report: args.report.as_deref().or(settings.report.path.as_deref()),
+        plot: args.plot.as_deref().or(settings.report.plot.as_deref()),
+        json: args.json,
+    };
+    publish(input, &outputs)
+}
+
+fn topology(plan: &LivePlan, as_json: bool) -> anyhow::Result<String> {
+    if as_json {
+        let lanes: Vec<Value> = plan
+            .lanes
+            .iter()
+            .map(|lane| json!({ "interface": lane.name, "queue": lane.queue, "shard": lane.shard }))
+            .collect();
+        let whole = json!({ "lanes": lanes, "numa_node": plan.node, "threads": plan.threads });
+        return Ok(format!("{}\n", serde_json::to_string_pretty(&whole)?));
+    }
+    let lanes = plan.lanes.iter().map(|lane| format!("lane    {} queue {}: shard-{}\n", lane.name, lane.queue, lane.shard));
+    Ok(format!("{}{}", lanes.collect::<String>(), plan.threads))
+}
+
+/// Status lines on standard error, now and then.
+struct Status {
+    interval: Option<Duration>,
+    last: Instant,
+    frames: u64,
+    delivered: u64,
+}
+
+impl Status {
+    fn new(interval: Option<Duration>) -> Status {
+        Status { interval, last: Instant::now(), frames: 0, delivered: 0 }
+    }
+
+    fn watch(&mut self, boards: &Boards) {
+        let passed = self.last.elapsed();
+        if self.interval.is_none_or(|interval| passed < interval) {
+            return;
+        }
+        let shards = |counter| boards.shards.iter().map(|board| board.read(counter)).sum::<u64>();
+        let frames = shards(Counter::Frames);
+        let delivered: u64 = boards.processors.iter().map(|board| board.read(Counter::Delivered)).sum();
+        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / passed.as_secs_f64();
+        warn_of(
+            "status",
+            &format_args!(
+                "{frames} frames ({:.0}/s), {delivered} events ({:.0}/s), {} frames refused, {} events shed",
+                rate(frames, self.frames),
+                rate(delivered, self.delivered),
+                shards(Counter::FramesRejected),
+                shards(Counter::Shed),
+            ),
+        );
+        (self.last, self.frames, self.delivered) = (Instant::now(), frames, delivered);
+    }
+}
+
+/// Says that a plot or report could not be written; the run itself is done.
+pub(super) fn not_written(error: &impl std::fmt::Display) -> Exit {
+    print_error(error);
+    Exit::Failed
+}
