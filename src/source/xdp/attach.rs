@@ -4,6 +4,7 @@
 //! has ended, however it ended.
 
 use super::counters::{QueueCounters, QueueCounts, read_counts};
+use super::drive::NapiThreads;
 use super::error::system_error;
 use super::interface::Interface;
 use super::program::{PROGRAM_NAMES, Program, QUEUES_MAX, share};
@@ -35,6 +36,9 @@ pub struct SteeringSettings {
     pub hardware_time: bool,
     /// The modes to try.
     pub mode: AttachWish,
+    /// Whether the kernel is to receive on threads of its own while the program is attached; lanes in drive mode
+    /// `napi-thread` need it.
+    pub napi_threads: bool,
 }
 
 /// Which modes to try.
@@ -104,7 +108,10 @@ impl fmt::Display for SteeringReport {
 #[derive(Debug)]
 pub struct Steering {
     interface: Interface,
-    link: OwnedFd,
+    /// Before the link: the setting is put back while the program is still there.
+    napi_threads: Option<NapiThreads>,
+    /// Never looked at: closing it detaches the program.
+    _link: OwnedFd,
     rules: RuleSet,
     sockets: MapHandle,
     counts: MapHandle,
@@ -144,7 +151,18 @@ impl Steering {
                         replaced,
                     };
                     let (sockets, counts) = (program.sockets, program.counts);
-                    return Ok(Steering { interface, link, rules, sockets, counts, report });
+                    // After attaching: some drivers offer threads only then.
+                    let napi_threads =
+                        settings.napi_threads.then(|| NapiThreads::enable(&interface)).transpose()?;
+                    return Ok(Steering {
+                        interface,
+                        napi_threads,
+                        _link: link,
+                        rules,
+                        sockets,
+                        counts,
+                        report,
+                    });
                 }
                 Err(error) => {
                     fallbacks.push(refusal(mode, clock, &error));
@@ -194,6 +212,11 @@ impl Steering {
             && attached(&self.interface).is_ok_and(|programs| !programs.is_empty())
     }
 
+    /// Whether the kernel receives on threads of its own.
+    pub fn has_napi_threads(&self) -> bool {
+        self.napi_threads.is_some()
+    }
+
     pub(super) fn device(&self) -> &Interface {
         &self.interface
     }
@@ -208,7 +231,7 @@ impl Steering {
 
     /// Detaches the program now; what dropping does, by name.
     pub fn detach(self) {
-        drop(self.link);
+        drop(self);
     }
 }
 

@@ -52,6 +52,16 @@ impl QueueCounts {
         self.0[counter.0 as usize]
     }
 
+    /// Frames redirected into a socket.
+    pub(super) fn redirected(&self) -> u64 {
+        self.get(steer_counter::STEER_REDIRECTED)
+    }
+
+    /// What was counted since `earlier`.
+    pub(super) fn since(&self, earlier: &QueueCounts) -> QueueCounts {
+        QueueCounts(std::array::from_fn(|index| self.0[index] - earlier.0[index]))
+    }
+
     /// Frames seen: the sum of the exits.
     pub(super) fn seen(&self) -> u64 {
         self.0[..steer_counter::STEER_EXITS.0 as usize].iter().sum()
@@ -60,7 +70,7 @@ impl QueueCounts {
     /// Adds these counters to the kernel's side of the frames book.
     pub(super) fn write(&self, book: &mut KernelBook) {
         book.xdp_seen += self.seen();
-        book.redirected += self.get(steer_counter::STEER_REDIRECTED);
+        book.redirected += self.redirected();
         book.passed.extend(PASSED.iter().map(|(name, counter)| (*name, self.get(*counter))));
         book.notes.extend(NOTED.iter().map(|(name, counter)| (*name, self.get(*counter))));
     }

@@ -25,7 +25,7 @@ mod tx;
 mod umem;
 
 pub use attach::{AttachMode, AttachWish, StampClock, Steering, SteeringReport, SteeringSettings};
-pub use drive::{DriveMode, NapiThreads};
+pub use drive::DriveMode;
 pub use error::XdpError;
 pub use rules::RuleSet;
 pub use settings::{CopyMode, LaneReport, LaneSettings, PageFallback};
