@@ -36,6 +36,7 @@ fn multiarch_include() -> Option<String> {
     Path::new(&folder).is_dir().then(|| format!("-I{folder}"))
 }
 
+#[expect(clippy::print_stderr, reason = "cargo shows a failed build script's standard error")]
 fn fail(reason: &str) -> ! {
     eprintln!("error: {reason}");
     exit(1)

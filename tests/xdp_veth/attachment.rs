@@ -213,7 +213,7 @@ fn an_mtu_beyond_a_chunk_is_refused_with_the_command() {
     }
     Rig::new(1).in_rx(|| {
         let steering = Steering::attach(&steering(&[])).expect("attaches");
-        run("ip", &format!("link set lo mtu 9000"));
+        run("ip", "link set lo mtu 9000");
         run("ip", &format!("link set {RX} mtu 3000"));
         let source = XdpSource::open(&steering, &lane(0)).expect("opens");
         assert_eq!(source.report().chunk_bytes, 4_096);

@@ -5,5 +5,6 @@ mod rig;
 
 mod attachment;
 mod losses;
+mod rights;
 mod setup;
 mod traffic;

@@ -12,6 +12,7 @@ mod counters;
 mod drive;
 mod error;
 mod interface;
+mod occupant;
 mod program;
 mod rings;
 mod rules;
