@@ -15,7 +15,11 @@ fn run_with(capabilities: &str, memlock_bytes: &str, test: &str) {
     let rig = Rig::new(1);
     let output = Command::new("ip")
         .args(["netns", "exec", rig.rx_namespace(), "prlimit"])
-        .args([&format!("--memlock={memlock_bytes}"), "setpriv", &format!("--bounding-set=-all{capabilities}")])
+        .args([
+            &format!("--memlock={memlock_bytes}"),
+            "setpriv",
+            &format!("--bounding-set=-all{capabilities}"),
+        ])
         .arg(std::env::current_exe().expect("this test"))
         .args(["--exact", &format!("rights::{test}"), "--nocapture"])
         .env(CHILD, "1")
@@ -44,7 +48,10 @@ fn a_process_without_rights() {
     }
     let refused = Steering::attach(&steering(&[])).expect_err("not allowed");
     assert!(matches!(refused, XdpError::MissingCapability { .. }), "{refused}");
-    assert!(refused.to_string().contains("CAP_BPF and CAP_NET_ADMIN") && refused.machine_lacks(), "{refused}");
+    assert!(
+        refused.to_string().contains("CAP_BPF and CAP_NET_ADMIN") && refused.machine_lacks(),
+        "{refused}"
+    );
     let refused = TxLane::open(RX, &lane(0)).expect_err("not allowed");
     assert!(matches!(refused, XdpError::MissingCapability { capability: "CAP_NET_RAW", .. }), "{refused}");
 }
@@ -80,7 +87,8 @@ fn a_process_that_may_lock_64_kib() {
     if !is_child() {
         return;
     }
-    let refused = TxLane::open(RX, &LaneSettings { huge_pages: false, ..lane(0) }).expect_err("8 MiB are too much");
+    let refused =
+        TxLane::open(RX, &LaneSettings { huge_pages: false, ..lane(0) }).expect_err("8 MiB are too much");
     assert!(matches!(refused, XdpError::MemlockTooLow { bytes: 0x80_0000 }), "{refused}");
     assert!(refused.to_string().contains("LimitMEMLOCK"), "{refused}");
 }

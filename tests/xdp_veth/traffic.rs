@@ -1,12 +1,13 @@
 //! What is sent arrives, in order and stamped, and what is not ours is counted by reason.
 
-use crate::rig::{Rig, TX, is_root};
+use crate::rig::{Rig, TX, is_root, run};
 use crate::setup::*;
 use etherparse::PacketBuilder;
 use nix::sys::socket::{MsgFlags, send};
 use sluice::event::Destination;
-use sluice::source::FrameSource;
+use sluice::sink::{FrameSink, SendOutcome, XdpSink};
 use sluice::source::xdp::{AttachMode, DriveMode, LaneSettings, Steering, TxLane, XdpSource};
+use sluice::source::{FrameSource, LinkType};
 use std::os::fd::AsRawFd;
 
 #[test]
@@ -234,4 +235,41 @@ fn a_consumer_that_panics_loses_one_frame_and_no_chunk() {
     }
     let (book, _) = close(&mut source);
     assert_eq!((book.received, book.redirected), (400, 400));
+}
+
+#[test]
+fn the_sink_sends_ethernet_frames_and_refuses_others_by_name() {
+    if !is_root("the_sink_sends_ethernet_frames_and_refuses_others_by_name") {
+        return;
+    }
+    let rig = Rig::new(2);
+    let rules = [Destination::v4(GROUP, PORT)];
+    let steering = rig.in_rx(|| Steering::attach(&steering(&rules))).expect("attaches");
+    let mut source = rig.in_rx(|| XdpSource::open(&steering, &lane(1))).expect("opens");
+    // Fewer chunks than frames: `Full` is met, and `flush` makes room.
+    let settings = LaneSettings { ring_entries: 128, chunks: 128, ..lane(1) };
+    let mut sink = rig.in_tx(|| XdpSink::open(TX, &settings)).expect("opens");
+    assert_eq!(sink.describe(), format!("af_xdp copy {TX} queue 1"));
+    assert_eq!(sink.send(&[0; 2_000], LinkType::Ethernet), SendOutcome::TooLong);
+    assert_eq!(sink.send(&[0; 13], LinkType::Ethernet), SendOutcome::LinkType);
+    assert_eq!(sink.send(&numbered(0, PORT), LinkType::RawIp), SendOutcome::LinkType);
+    let mut full = 0;
+    for number in 0..1_000 {
+        while sink.send(&numbered(number, PORT), LinkType::Ethernet) == SendOutcome::Full {
+            full += 1;
+            sink.flush().expect("the interface is up");
+        }
+    }
+    sink.flush().expect("the interface is up");
+    assert!(full > 0);
+    assert_eq!((sink.sent(), sink.dropped()), (1_000, 0));
+    assert!(sink.doorbells() >= 1_000 / 32);
+    assert_eq!(receive(&steering, &mut source, 1_000), (0..1_000).collect::<Vec<_>>());
+    let (book, _) = close(&mut source);
+    assert_eq!(book.redirected, 1_000);
+
+    rig.in_tx(|| run("ip", &format!("link set {TX} down")));
+    assert_eq!(sink.send(&numbered(0, PORT), LinkType::Ethernet), SendOutcome::Queued);
+    let refused = sink.flush().expect_err("the interface is down").to_string();
+    assert!(refused.contains(TX) && refused.contains("link set"), "{refused}");
 }
