@@ -30,9 +30,9 @@ struct {
 /* Counters of each RX queue, so that the ledger of a lane is about its own frames. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, STEER_QUEUES_MAX);
+	__uint(max_entries, STEER_QUEUES_MAX * STEER_COUNTERS);
 	__type(key, __u32);
-	__type(value, struct steer_counters);
+	__type(value, __u64);
 } steer_counts SEC(".maps");
 
 /* Never read: they bring the types that no map names into the BTF, from which the Rust types are generated. */
@@ -63,7 +63,7 @@ static __always_inline int classify(struct xdp_md *frame)
 		return -next;
 	if (next != PROTOCOL_UDP)
 		return STEER_PASSED_NOT_UDP;
-	next = parse_udp(&cursor);
+	next = parse_udp(frame, &cursor);
 	if (next < 0)
 		return -next;
 	key.port = next;
@@ -91,30 +91,34 @@ static __always_inline int stamp(struct xdp_md *frame, int bound)
 	return has_hardware ? STEER_NOTED_WIRE_HARDWARE : STEER_NOTED_WIRE_MONOTONIC;
 }
 
-/* The body of both programs. The counters are per CPU and XDP programs do not nest, so plain additions suffice. */
+/* Counters are per CPU and XDP programs do not nest, so plain additions suffice. */
+static __always_inline void count(struct xdp_md *frame, __u32 counter)
+{
+	__u32 queue = frame->rx_queue_index;
+	__u32 index = steer_count_index(queue < STEER_QUEUES_MAX ? queue : STEER_QUEUES_MAX - 1, counter);
+	__u64 *value = bpf_map_lookup_elem(&steer_counts, &index);
+
+	if (value) /* always: the index is below the size of the array */
+		*value += 1;
+}
+
+/* The body of both programs. */
 static __always_inline int steer_frame(struct xdp_md *frame, int bound)
 {
 	__u32 queue = frame->rx_queue_index;
-	__u32 counted_queue = queue < STEER_QUEUES_MAX ? queue : STEER_QUEUES_MAX - 1;
-	struct steer_counters *counters = bpf_map_lookup_elem(&steer_counts, &counted_queue);
-	int exit, action = XDP_PASS;
+	int note, action = XDP_PASS, exit = classify(frame);
 
-	if (!counters)
-		return XDP_PASS; /* Never: the index is below the size of the array; the verifier wants it. */
-	exit = classify(frame);
 	if (exit == STEER_REDIRECTED && !bpf_map_lookup_elem(&steer_sockets, &queue))
 		exit = STEER_PASSED_NO_SOCKET; /* before stamping, so that the kernel gets the frame untouched */
 	if (exit == STEER_REDIRECTED) {
-		int note = stamp(frame, bound);
-
+		note = stamp(frame, bound);
 		action = bpf_redirect_map(&steer_sockets, queue, XDP_PASS);
 		if (action == XDP_REDIRECT)
-			counters->count[note]++;
+			count(frame, note);
 		else
 			exit = STEER_PASSED_NO_SOCKET; /* the socket went away in between */
 	}
-	if (exit >= 0 && exit < STEER_EXITS)
-		counters->count[exit]++;
+	count(frame, exit);
 	return action;
 }
 

@@ -12,7 +12,7 @@
 /* Constants that user space needs too, as an enum so that they are in the BTF. */
 enum steer_limit {
 	/* RX queues with counters and a place for a socket. Frames of higher queues are passed to the kernel. 256 is
-	 * above the queue count of the NICs that AF_XDP is used with; each costs (counters * 8) bytes per CPU. */
+	 * above the queue count of the NICs that AF_XDP is used with; each costs STEER_COUNTERS * 8 bytes per CPU. */
 	STEER_QUEUES_MAX = 256,
 	/* Rules (destinations) at once: CME alone has about 120 multicast groups, twice for its two lines. */
 	STEER_RULES_MAX = 4096,
@@ -54,10 +54,12 @@ enum steer_counter {
 	STEER_COUNTERS,
 };
 
-/* Value of the counter map, one per RX queue and CPU. */
-struct steer_counters {
-	__u64 count[STEER_COUNTERS];
-};
+/* The counter map is an array of __u64 per CPU, with STEER_COUNTERS of them for each queue. One by one, because without
+ * CAP_PERFMON the kernel allows no variable index into a structure. */
+static inline __u32 steer_count_index(__u32 queue, __u32 counter)
+{
+	return queue * STEER_COUNTERS + counter;
+}
 
 /* Clock of a wire time; the same numbers as ClockKind in src/event/time.rs. */
 enum steer_clock {

@@ -4,25 +4,17 @@
 //! has ended, however it ended.
 
 use super::counters::{QueueCounters, QueueCounts, read_counts};
-use super::error::system_error;
+use super::drive::NapiThreads;
 use super::interface::Interface;
-use super::program::{PROGRAM_NAMES, Program, QUEUES_MAX, share};
+use super::occupant::{attached, clear};
+use super::program::{Program, QUEUES_MAX, share};
 use super::{RuleSet, XdpError};
 use crate::event::Destination;
 use crate::ledger::KernelBook;
-use libbpf_rs::query::{LinkInfoIter, LinkTypeInfo, ProgInfoIter};
-use libbpf_rs::{MapHandle, Xdp, XdpFlags, libbpf_sys};
+use libbpf_rs::{MapHandle, libbpf_sys};
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::thread;
-use std::time::Duration;
-
-/// A dying process's link is gone within a few milliseconds; a queue of a closed socket stays busy for 20 to 40 ms.
-/// So 25 times 20 ms is ample for both.
-pub(super) const RETRIES: u32 = 25;
-/// The pause between two tries.
-pub(super) const RETRY_PAUSE: Duration = Duration::from_millis(20);
+use std::os::fd::OwnedFd;
 
 /// How the program is wanted.
 #[derive(Clone, Debug)]
@@ -35,6 +27,9 @@ pub struct SteeringSettings {
     pub hardware_time: bool,
     /// The modes to try.
     pub mode: AttachWish,
+    /// Whether the kernel is to receive on threads of its own while the program is attached; lanes in drive mode
+    /// `napi-thread` need it.
+    pub napi_threads: bool,
 }
 
 /// Which modes to try.
@@ -104,7 +99,10 @@ impl fmt::Display for SteeringReport {
 #[derive(Debug)]
 pub struct Steering {
     interface: Interface,
-    link: OwnedFd,
+    /// Before the link: the setting is put back while the program is still there.
+    napi_threads: Option<NapiThreads>,
+    /// Never looked at: closing it detaches the program.
+    _link: OwnedFd,
     rules: RuleSet,
     sockets: MapHandle,
     counts: MapHandle,
@@ -144,7 +142,18 @@ impl Steering {
                         replaced,
                     };
                     let (sockets, counts) = (program.sockets, program.counts);
-                    return Ok(Steering { interface, link, rules, sockets, counts, report });
+                    // After attaching: some drivers offer threads only then.
+                    let napi_threads =
+                        settings.napi_threads.then(|| NapiThreads::enable(&interface)).transpose()?;
+                    return Ok(Steering {
+                        interface,
+                        napi_threads,
+                        _link: link,
+                        rules,
+                        sockets,
+                        counts,
+                        report,
+                    });
                 }
                 Err(error) => {
                     fallbacks.push(refusal(mode, clock, &error));
@@ -194,6 +203,11 @@ impl Steering {
             && attached(&self.interface).is_ok_and(|programs| !programs.is_empty())
     }
 
+    /// Whether the kernel receives on threads of its own.
+    pub fn has_napi_threads(&self) -> bool {
+        self.napi_threads.is_some()
+    }
+
     pub(super) fn device(&self) -> &Interface {
         &self.interface
     }
@@ -208,7 +222,7 @@ impl Steering {
 
     /// Detaches the program now; what dropping does, by name.
     pub fn detach(self) {
-        drop(self.link);
+        drop(self);
     }
 }
 
@@ -253,89 +267,4 @@ fn hopeless(interface: Interface, last: Option<(AttachMode, io::Error)>, reasons
         Some((AttachMode::Native, source)) => XdpError::NoNativeXdp { interface: interface.name, source },
         _ => XdpError::Attach { interface: interface.name, reasons: reasons.join("; ") },
     }
-}
-
-/// Makes room on the interface: removes a left-over of ours and returns its id.
-fn clear(interface: &Interface) -> Result<Option<u32>, XdpError> {
-    let mut removed = None;
-    for _ in 0..RETRIES {
-        let Some((id, flags)) = attached(interface)?.into_iter().next() else { return Ok(removed) };
-        let name = program_name(id);
-        match name.as_deref() {
-            None => {} // It went away between the two questions: ask again.
-            Some(ours) if PROGRAM_NAMES.contains(&ours) => {
-                // By a link: its process is alive, or is dying and takes the link with it. Else it is a left-over.
-                if !is_held_by_link(interface, id) {
-                    remove(interface, id, flags)?;
-                    removed = Some(id);
-                    continue;
-                }
-            }
-            Some(foreign) => {
-                return Err(XdpError::ForeignProgram {
-                    interface: interface.name.clone(),
-                    name: foreign.to_owned(),
-                    id,
-                });
-            }
-        }
-        thread::sleep(RETRY_PAUSE);
-    }
-    match attached(interface)?.first() {
-        None => Ok(removed),
-        Some((id, _)) if program_name(*id).is_some() => {
-            Err(XdpError::InUse { interface: interface.name.clone(), id: *id })
-        }
-        // Without CAP_SYS_ADMIN names can't be read, so it can't be told whose it is.
-        Some((id, _)) => Err(XdpError::ForeignProgram {
-            interface: interface.name.clone(),
-            name: "(unreadable)".to_owned(),
-            id: *id,
-        }),
-    }
-}
-
-/// Programs on the interface, with the flags that name where they are attached.
-fn attached(interface: &Interface) -> Result<Vec<(u32, XdpFlags)>, XdpError> {
-    let failed = |error: libbpf_rs::Error| XdpError::Query {
-        operation: "asking for attached XDP programs",
-        interface: interface.name.clone(),
-        source: system_error(&error),
-    };
-    // The descriptor is not looked at when asking; any open one does.
-    let any = std::fs::File::open("/dev/null").map_err(libbpf_rs::Error::from).map_err(failed)?;
-    let answer = Xdp::new(any.as_fd()).query(interface.index as i32, XdpFlags::NONE).map_err(failed)?;
-    let mut programs = vec![
-        (answer.drv_prog_id, XdpFlags::DRV_MODE),
-        (answer.skb_prog_id, XdpFlags::SKB_MODE),
-        (answer.hw_prog_id, XdpFlags::HW_MODE),
-    ];
-    programs.retain(|(id, _)| *id != 0);
-    if programs.is_empty() && answer.prog_id != 0 {
-        programs.push((answer.prog_id, XdpFlags::NONE));
-    }
-    Ok(programs)
-}
-
-fn program_name(id: u32) -> Option<String> {
-    ProgInfoIter::default()
-        .find(|program| program.id == id)
-        .map(|program| program.name.to_string_lossy().into_owned())
-}
-
-fn is_held_by_link(interface: &Interface, program: u32) -> bool {
-    LinkInfoIter::default().any(|link| {
-        link.prog_id == program
-            && matches!(link.info, LinkTypeInfo::Xdp(ref xdp) if xdp.ifindex == interface.index)
-    })
-}
-
-fn remove(interface: &Interface, id: u32, flags: XdpFlags) -> Result<(), XdpError> {
-    let failed = |error: libbpf_rs::Error| XdpError::Query {
-        operation: "removing a left-over XDP program",
-        interface: interface.name.clone(),
-        source: system_error(&error),
-    };
-    let program = libbpf_rs::Program::fd_from_id(id).map_err(failed)?;
-    Xdp::new(program.as_fd()).detach(interface.index as i32, flags).map_err(failed)
 }

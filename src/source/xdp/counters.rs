@@ -4,7 +4,7 @@
 
 use super::XdpError;
 use super::error::system_error;
-use super::skeleton::types::{steer_counter, steer_counters};
+use super::skeleton::types::steer_counter;
 use crate::ledger::KernelBook;
 use libbpf_rs::{MapCore, MapFlags, MapHandle};
 
@@ -29,8 +29,6 @@ pub(super) const NOTED: [(&str, steer_counter); 3] = [
 ];
 
 const COUNTERS: usize = steer_counter::STEER_COUNTERS.0 as usize;
-const COUNTERS_BYTES: usize = size_of::<steer_counters>();
-const _: () = assert!(COUNTERS_BYTES == COUNTERS * 8);
 const _: () = assert!(steer_counter::STEER_REDIRECTED.0 == 0);
 const _: () = assert!(steer_counter::STEER_EXITS.0 as usize == 1 + PASSED.len());
 const _: () = assert!(COUNTERS == 1 + PASSED.len() + NOTED.len());
@@ -52,6 +50,16 @@ impl QueueCounts {
         self.0[counter.0 as usize]
     }
 
+    /// Frames redirected into a socket.
+    pub(super) fn redirected(&self) -> u64 {
+        self.get(steer_counter::STEER_REDIRECTED)
+    }
+
+    /// What was counted since `earlier`.
+    pub(super) fn since(&self, earlier: &QueueCounts) -> QueueCounts {
+        QueueCounts(std::array::from_fn(|index| self.0[index] - earlier.0[index]))
+    }
+
     /// Frames seen: the sum of the exits.
     pub(super) fn seen(&self) -> u64 {
         self.0[..steer_counter::STEER_EXITS.0 as usize].iter().sum()
@@ -60,7 +68,7 @@ impl QueueCounts {
     /// Adds these counters to the kernel's side of the frames book.
     pub(super) fn write(&self, book: &mut KernelBook) {
         book.xdp_seen += self.seen();
-        book.redirected += self.get(steer_counter::STEER_REDIRECTED);
+        book.redirected += self.redirected();
         book.passed.extend(PASSED.iter().map(|(name, counter)| (*name, self.get(*counter))));
         book.notes.extend(NOTED.iter().map(|(name, counter)| (*name, self.get(*counter))));
     }
@@ -89,17 +97,26 @@ impl QueueCounters {
 
 /// Reads a queue's counters from any handle of the counter map.
 pub(super) fn read_counts(map: &impl MapCore, queue: u32) -> Result<QueueCounts, XdpError> {
+    let mut counts = QueueCounts::default();
+    for (counter, count) in counts.0.iter_mut().enumerate() {
+        *count = read_count(map, queue, counter as u32)?;
+    }
+    Ok(counts)
+}
+
+/// Reads one counter, summed over the CPUs.
+fn read_count(map: &impl MapCore, queue: u32, counter: u32) -> Result<u64, XdpError> {
     let failed =
         |source| XdpError::Map { operation: format!("reading the counters of queue {queue}"), source };
-    let values = map
-        .lookup_percpu(&queue.to_ne_bytes(), MapFlags::ANY)
+    // The same as steer_count_index in bpf/steer.h.
+    let index = queue * COUNTERS as u32 + counter;
+    let of_each_cpu = map
+        .lookup_percpu(&index.to_ne_bytes(), MapFlags::ANY)
         .map_err(|e| failed(system_error(&e)))?
         .ok_or_else(|| failed(std::io::Error::from_raw_os_error(libc::ENOENT)))?;
-    let mut sum = QueueCounts::default();
-    for of_one_cpu in values {
-        for (total, count) in sum.0.iter_mut().zip(of_one_cpu.as_chunks::<8>().0) {
-            *total += u64::from_ne_bytes(*count);
-        }
-    }
-    Ok(sum)
+    Ok(of_each_cpu
+        .iter()
+        .flat_map(|value| value.as_chunks::<8>().0)
+        .map(|count| u64::from_ne_bytes(*count))
+        .sum())
 }

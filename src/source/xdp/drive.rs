@@ -3,6 +3,7 @@
 //! Invariant: a setting changed here is put back when its guard is dropped.
 
 use super::XdpError;
+use super::interface::Interface;
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ pub enum DriveMode {
     Interrupt,
     /// The shard's thread, by one system call per burst: for a shard that shares its core with the interrupt.
     BusyPoll,
-    /// A kernel thread per queue, which can be pinned like any other. See [`NapiThreads`].
+    /// A kernel thread per queue, which can be pinned like any other; for the whole interface.
     NapiThread,
 }
 
@@ -48,10 +49,9 @@ impl FromStr for DriveMode {
     }
 }
 
-/// Threaded NAPI on an interface for as long as this lives. Made once per interface, after the program is attached:
-/// some drivers offer it only then.
+/// Threaded NAPI on an interface for as long as this lives.
 #[derive(Debug)]
-pub struct NapiThreads {
+pub(super) struct NapiThreads {
     file: PathBuf,
     before: String,
 }
@@ -61,13 +61,22 @@ impl NapiThreads {
     ///
     /// # Errors
     /// [`XdpError::Drive`] with the kernel's reason.
-    pub fn enable(interface: &str) -> Result<NapiThreads, XdpError> {
-        let file = PathBuf::from(format!("/sys/class/net/{interface}/threaded"));
+    pub(super) fn enable(interface: &Interface) -> Result<NapiThreads, XdpError> {
+        let folder = PathBuf::from(format!("/sys/class/net/{}", interface.name));
+        let file = folder.join("threaded");
         let refused = |what: &str, error: std::io::Error| XdpError::Drive {
             mode: DriveMode::NapiThread,
-            interface: interface.to_owned(),
+            interface: interface.name.clone(),
             reason: format!("{what} {}: {error}", file.display()),
         };
+        // An interface of the same name in another namespace is none of our business.
+        let index = fs::read_to_string(folder.join("ifindex")).unwrap_or_default();
+        if index.trim().parse() != Ok(interface.index) {
+            return Err(refused(
+                "looking for",
+                std::io::Error::other("/sys shows another network namespace"),
+            ));
+        }
         let before = fs::read_to_string(&file).map_err(|e| refused("reading", e))?.trim().to_owned();
         if before == "0" {
             fs::write(&file, "1").map_err(|e| refused("writing 1 to", e))?;
@@ -101,7 +110,8 @@ mod tests {
 
     #[test]
     fn an_interface_without_the_setting_is_refused_by_name() {
-        let error = NapiThreads::enable("absent0").expect_err("there is no such interface");
+        let absent = Interface { name: "absent0".to_owned(), index: 7_000 };
+        let error = NapiThreads::enable(&absent).expect_err("there is no such interface");
         assert!(error.machine_lacks());
         assert!(error.to_string().contains("absent0"), "{error}");
     }

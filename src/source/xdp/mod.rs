@@ -12,6 +12,7 @@ mod counters;
 mod drive;
 mod error;
 mod interface;
+mod occupant;
 mod program;
 mod rings;
 mod rules;
@@ -25,7 +26,7 @@ mod tx;
 mod umem;
 
 pub use attach::{AttachMode, AttachWish, StampClock, Steering, SteeringReport, SteeringSettings};
-pub use drive::{DriveMode, NapiThreads};
+pub use drive::DriveMode;
 pub use error::XdpError;
 pub use rules::RuleSet;
 pub use settings::{CopyMode, LaneReport, LaneSettings, PageFallback};

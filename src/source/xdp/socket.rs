@@ -7,9 +7,9 @@
     reason = "xsk-rs' constructor is unsafe; socket options of AF_XDP have no safe wrapper"
 )]
 
-use super::attach::{RETRIES, RETRY_PAUSE};
 use super::error::system_error;
 use super::interface::Interface;
+use super::occupant::{RETRIES, RETRY_PAUSE};
 use super::program::QUEUES_MAX;
 use super::rings::{Chunk, CompletionRing, FillRing, RxRing, TxRing};
 use super::settings::{CopyMode, LaneReport};

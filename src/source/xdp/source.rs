@@ -3,7 +3,7 @@
 //! Invariant: every chunk is back on the fill ring when `poll` returns, so a slow consumer can't starve the NIC.
 
 use super::attach::Steering;
-use super::counters::QueueCounters;
+use super::counters::{QueueCounters, QueueCounts};
 use super::program::{register_socket, settle, withdraw_socket};
 use super::rings::{FillRing, Held, RxRing};
 use super::socket::{Bound, Way, bind, call_for_rx};
@@ -33,6 +33,7 @@ pub struct XdpSource {
     exhausted: bool,
     sockets: MapHandle,
     counters: QueueCounters,
+    earlier: QueueCounts,
     report: LaneReport,
 }
 
@@ -43,6 +44,13 @@ impl XdpSource {
     /// # Errors
     /// Any [`XdpError`] of sockets.
     pub fn open(steering: &Steering, settings: &LaneSettings) -> Result<XdpSource, XdpError> {
+        if settings.drive == DriveMode::NapiThread && !steering.has_napi_threads() {
+            return Err(XdpError::Drive {
+                mode: settings.drive,
+                interface: steering.interface().to_owned(),
+                reason: "the interface was attached without threads".to_owned(),
+            });
+        }
         let Bound { memory, chunks, rx, mut fill, report, .. } = bind(steering.device(), settings, Way::Rx)?;
         let mut held = Held::none(memory.id());
         for chunk in chunks {
@@ -53,6 +61,7 @@ impl XdpSource {
         }
         fill.give(&mut held);
         let (sockets, counters) = (steering.sockets()?, steering.counters(settings.queue)?);
+        let earlier = counters.read()?;
         register_socket(&sockets, settings.queue, rx.fd().as_raw_fd())?;
         let mut source = XdpSource {
             busy_poll: settings.drive == DriveMode::BusyPoll,
@@ -67,6 +76,9 @@ impl XdpSource {
             exhausted: false,
             sockets,
             counters,
+            // What an earlier lane of this queue was redirected is in that lane's book, with all it saw. Without one,
+            // frames that went to the kernel before the socket was there are ours to report.
+            earlier: if earlier.redirected() > 0 { earlier } else { QueueCounts::default() },
             report,
         };
         source.ring_if_asleep();
@@ -163,7 +175,7 @@ impl FrameSource for XdpSource {
     fn kernel_book(&self) -> Option<KernelBook> {
         let mut book = KernelBook { received: self.received, ..KernelBook::default() };
         if let Ok(counts) = self.counters.read() {
-            counts.write(&mut book);
+            counts.since(&self.earlier).write(&mut book);
         }
         if let Ok(statistics) = self.rx.fd().xdp_statistics() {
             // An empty fill ring raises rx_dropped for the frame and fill_ring_empty for the attempt, a full RX ring

@@ -10,7 +10,7 @@
 use super::error::system_error;
 use super::rings::{Chunk, Held, MemoryId};
 use super::settings::PageFallback;
-use super::skeleton::types::{steer_limit, steer_meta};
+use super::skeleton::types::{steer_clock, steer_limit, steer_meta};
 use super::{LaneSettings, XdpError};
 use crate::event::{ClockKind, Nanos};
 use std::num::NonZeroU32;
@@ -29,6 +29,8 @@ const META_BYTES: usize = size_of::<steer_meta>();
 const MAGIC: u32 = steer_limit::STEER_META_MAGIC.0;
 const HUGE_PAGE_BYTES: u32 = 2 << 20;
 
+const _: () = assert!(steer_clock::STEER_CLOCK_MONOTONIC.0 == ClockKind::Monotonic as u32);
+const _: () = assert!(steer_clock::STEER_CLOCK_HARDWARE.0 == ClockKind::Hardware as u32);
 const _: () = assert!(META_BYTES == 16 && META_BYTES < XDP_HEADROOM_BYTES as usize);
 
 /// The chunk size for an interface's MTU.
