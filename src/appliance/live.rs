@@ -11,7 +11,7 @@ use crate::ledger::KernelBook;
 use crate::os::{self, Clock, StopFlag};
 use crate::runtime::{Drive, ThreadingPlan};
 use crate::source::xdp::{
-    AttachWish, CopyMode, DriveMode, LaneSettings, NapiThreads, Steering, SteeringSettings, XdpError, XdpSource,
+    AttachWish, CopyMode, DriveMode, LaneSettings, Steering, SteeringSettings, XdpError, XdpSource,
 };
 use std::time::{Duration, Instant};
 
@@ -115,7 +115,6 @@ pub fn run_live(
     let plan = plan_live(settings)?;
     let mut parts = LiveParts::default();
     let steering = attach(settings, &mut parts)?;
-    let _napi_threads = napi_threads(settings)?;
     let sources = open_lanes(settings, &plan, &steering, &mut parts)?;
     let clock = Clock::new();
     let assembly = assemble(settings, sources, plan.node, clock)?;
@@ -157,6 +156,7 @@ fn attach(settings: &Settings, parts: &mut LiveParts) -> Result<Vec<Steering>, A
             interface: interface.name.clone(),
             rules: rules.clone(),
             hardware_time: true,
+            napi_threads: interface.drive == ConfigDrive::NapiThread,
             mode: match interface.attach {
                 ConfigAttach::Auto => AttachWish::NativeElseGeneric,
                 ConfigAttach::Native => AttachWish::NativeOnly,
@@ -167,11 +167,6 @@ fn attach(settings: &Settings, parts: &mut LiveParts) -> Result<Vec<Steering>, A
         attached.push(steering);
     }
     Ok(attached)
-}
-
-fn napi_threads(settings: &Settings) -> Result<Vec<NapiThreads>, XdpError> {
-    let wanted = settings.interfaces.iter().filter(|interface| interface.drive == ConfigDrive::NapiThread);
-    wanted.map(|interface| NapiThreads::enable(&interface.name)).collect()
 }
 
 /// Opens the lanes of each shard on the CPU that the shard will run on, so that their memory is near it.
