@@ -323,3 +323,119 @@ fn text(padded: &[u8]) -> String {
     let end = padded.iter().position(|byte| *byte == 0).unwrap_or(padded.len());
     padded[..end].trim_ascii_end().escape_ascii().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{BOOKS, HEARTBEAT, MIXED, TRADE, body, group, unhex};
+    use super::describe;
+    use crate::wire::cme_mdp3::layout::template;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn lists_a_real_trade_with_its_orders() {
+        let listing = json!({
+            "message": "trade_summary", "template": 42, "version": 6,
+            "transact_time_ns": 1_478_961_300_016_640_849_u64, "match_event": 1,
+            "entries": [{ "price": "349.0000000", "size": 10, "security_id": 363_272, "rpt_seq": 25, "orders": 2,
+                "aggressor": 1, "action": 0, "trade_id": 0 }],
+            "orders": [{ "order_id": 702_140_053_136_u64, "size": 10 }, { "order_id": 0, "size": 10 }],
+        });
+        assert_eq!(describe(42, &unhex(TRADE)[14..]), Some(listing));
+    }
+
+    #[test]
+    fn lists_real_volume_levels_and_statistics() {
+        let packet = unhex(MIXED);
+        let time_ns = 1_478_961_300_016_640_849_u64;
+        let volume = json!({
+            "message": "volume", "template": 37, "version": 6, "transact_time_ns": time_ns, "match_event": 2,
+            "entries": [{ "size": 11, "security_id": 363_272, "rpt_seq": 26, "action": 0 }],
+        });
+        assert_eq!(describe(37, &packet[14..52]), Some(volume));
+        let book = json!({
+            "message": "book", "template": 32, "version": 6, "transact_time_ns": time_ns, "match_event": 4,
+            "entries": [{ "price": "349.0000000", "size": 90, "security_id": 363_272, "rpt_seq": 27, "orders": 1,
+                "level": 1, "action": 1, "entry_type": "1" }],
+        });
+        assert_eq!(describe(32, &packet[54..108]), Some(book));
+        let statistics = json!({
+            "message": "session_statistics", "template": 35, "version": 6, "transact_time_ns": time_ns,
+            "match_event": 8,
+            "entries": [{ "price": "349.0000000", "security_id": 363_272, "rpt_seq": 28, "open_close_flag": null,
+                "action": 0, "entry_type": "7", "size": null }],
+        });
+        assert_eq!(describe(35, &packet[110..156]), Some(statistics));
+        let implied = describe(32, &unhex(BOOKS)[134..]).expect("a book message");
+        assert_eq!(implied["entries"][0]["orders"], Value::Null);
+    }
+
+    #[test]
+    fn lists_templates_without_groups() {
+        let heartbeat = json!({ "message": "heartbeat", "template": 12, "version": 6 });
+        assert_eq!(describe(12, &unhex(HEARTBEAT)[14..]), Some(heartbeat));
+        let root = [
+            &5_u64.to_le_bytes()[..],
+            b"BI\0\0\0\0",
+            b"CL\0\0\0\0",
+            &[0xff, 0xff, 0xff, 0x7f],
+            &[1, 0, 2, 3, 4, 5],
+        ];
+        let status = json!({
+            "message": "security_status", "template": 30, "version": 9, "transact_time_ns": 5, "group": "BI",
+            "asset": "CL", "security_id": null, "trade_date": 1, "match_event": 2, "status": 3, "halt_reason": 4,
+            "event": 5,
+        });
+        assert_eq!(describe(30, &body(30, 9, &root.concat(), &[])), Some(status));
+    }
+
+    #[test]
+    fn lists_orders_inside_levels_since_schema_7() {
+        let mut groups = group(32, &[&[0; 25], &[2], b"1"]);
+        groups.extend_from_slice(&[24, 0, 0, 0, 0, 0, 0, 1]);
+        groups.extend_from_slice(&[9, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1, 2, 0, 0]);
+        let listing = describe(46, &body(46, 9, &[0; 11], &groups)).expect("a book message");
+        let order = json!({ "order_id": 9, "priority": 8, "size": 7, "entry": 1, "action": 2 });
+        assert_eq!(listing["orders"], json!([order]));
+        assert_eq!(listing["entries"][0]["price"], "0.000000000");
+    }
+
+    #[test]
+    fn lists_every_template_of_the_layout_and_no_damaged_one() {
+        let templates: [(u16, usize, u16); 20] = [
+            (template::CHANNEL_RESET, 9, 2),
+            (template::BOOK, 11, 32),
+            (template::DAILY_STATISTICS, 11, 32),
+            (template::LIMITS, 11, 32),
+            (template::SESSION_STATISTICS, 11, 24),
+            (template::TRADE, 11, 32),
+            (template::VOLUME, 11, 16),
+            (template::SNAPSHOT, 59, 22),
+            (template::TRADE_SUMMARY, 11, 32),
+            (template::ORDER_BOOK, 11, 40),
+            (template::ORDER_SNAPSHOT, 28, 29),
+            (template::BOOK_9, 11, 32),
+            (template::ORDER_BOOK_9, 11, 40),
+            (template::TRADE_SUMMARY_9, 11, 32),
+            (template::DAILY_STATISTICS_9, 11, 32),
+            (template::LIMITS_9, 11, 32),
+            (template::SNAPSHOT_9, 59, 22),
+            (template::ORDER_SNAPSHOT_9, 28, 29),
+            (template::BOOK_LONG, 11, 32),
+            (template::TRADE_SUMMARY_LONG, 11, 40),
+        ];
+        for (kind, root_bytes, block_bytes) in templates {
+            let good = body(kind, 9, &vec![0; root_bytes], &group(block_bytes, &[]));
+            let listing = describe(kind, &good).expect("a known template");
+            assert_eq!(listing["entries"].as_array().map(Vec::len), Some(1), "template {kind}");
+            assert_eq!(describe(kind, &good[..good.len() - 1]), None, "template {kind}, cut");
+            let short_block = body(kind, 9, &vec![0; root_bytes], &group(1, &[]));
+            assert_eq!(describe(kind, &short_block), None, "template {kind}, short block");
+            let short_root = body(kind, 9, &[0; 8], &group(block_bytes, &[]));
+            assert_eq!(describe(kind, &short_root), None, "template {kind}, short root");
+        }
+        let sized = group(24, &[&[0; 19], &[6, 0, 0, 0]]);
+        let listing = describe(51, &body(51, 9, &[0; 11], &sized)).expect("session statistics");
+        assert_eq!(listing["entries"][0]["size"], 6);
+        assert_eq!(describe(999, &body(999, 9, &[0; 11], &[])), None);
+    }
+}

@@ -239,3 +239,159 @@ fn order_id(id: U64) -> u64 {
 fn trade_id(id: u32) -> u64 {
     if id == TRADE_ID_NULL { 0 } else { u64::from(id) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{BOOKS, TRADE, body, group, unhex};
+    use super::entries;
+    use crate::event::{Price, Side};
+    use crate::wire::{Action, Entry, Instrument};
+
+    fn found(kind: u16, body: &[u8]) -> Vec<Entry> {
+        let mut all = Vec::new();
+        entries(kind, body, &mut |entry| all.push(entry));
+        all
+    }
+
+    fn expected(action: Action, side: Side, price: Price, size: u64, instrument: Instrument) -> Entry {
+        Entry { action, side, price: Some(price), size, instrument, reference: 0 }
+    }
+
+    #[test]
+    fn reads_the_levels_of_real_book_messages() {
+        let packet = unhex(BOOKS);
+        let offer = |action, mantissa, size| {
+            expected(action, Side::Sell, Price::new(mantissa, 7), size, Instrument::Number(34_108))
+        };
+        let levels = [
+            offer(Action::Delete, -295_000_000, 3),
+            offer(Action::Change, -285_000_000, 83),
+            offer(Action::Add, -270_000_000, 80),
+        ];
+        assert_eq!(found(32, &packet[14..132]), levels);
+        let implied = |action, side, mantissa, size, number| {
+            expected(action, side, Price::new(mantissa, 7), size, Instrument::Implied(number))
+        };
+        let levels = [
+            implied(Action::Delete, Side::Sell, 50_000_000, 3, 167_690),
+            implied(Action::Change, Side::Sell, 52_500_000, 16, 167_690),
+            implied(Action::Add, Side::Sell, 55_000_000, 6, 167_690),
+            implied(Action::Delete, Side::Buy, 135_000_000, 3, 118_087),
+            implied(Action::Change, Side::Buy, 132_500_000, 11, 118_087),
+            implied(Action::Add, Side::Buy, 130_000_000, 24, 118_087),
+        ];
+        assert_eq!(found(32, &packet[134..]), levels);
+    }
+
+    #[test]
+    fn reads_a_real_trade() {
+        let packet = unhex(TRADE);
+        let price = Price::new(3_490_000_000, 7);
+        let trade = expected(Action::Trade, Side::Buy, price, 10, Instrument::Number(363_272));
+        assert_eq!(found(42, &packet[14..]), [trade]);
+        assert_eq!(price.to_string(), "349.0000000");
+    }
+
+    #[test]
+    fn busts_are_breaks_and_corrections_are_not_told() {
+        let mut body = unhex(TRADE)[14..].to_vec();
+        let (action_at, trade_id_at) = (22 + 25, 22 + 26);
+        body[trade_id_at] = 77;
+        body[action_at] = 2;
+        let bust = found(42, &body);
+        assert_eq!((bust[0].action, bust[0].reference), (Action::Break, 77));
+        body[action_at] = 1;
+        assert_eq!(found(42, &body), []);
+    }
+
+    #[test]
+    fn nine_decimals_and_orders_since_schema_9() {
+        let (price, size, id) =
+            (30_500_000_000_000_i64.to_le_bytes(), 98_i32.to_le_bytes(), 5_785_i32.to_le_bytes());
+        let (order, priority) = (77_u64.to_le_bytes(), [0xff; 8]);
+        let entry = expected(
+            Action::Change,
+            Side::Buy,
+            Price::new(30_500_000_000_000, 9),
+            98,
+            Instrument::Number(5_785),
+        );
+        let level = group(32, &[&price, &size, &id, &[0; 8], &[1, 1], b"0"]);
+        assert_eq!(found(46, &body(46, 9, &[0; 11], &level)), [entry]);
+        let level_long = group(32, &[&price, &98_u64.to_le_bytes(), &id, &[0; 8], &[1, 1], b"0"]);
+        assert_eq!(found(64, &body(64, 10, &[0; 11], &level_long)), [entry]);
+        let changed = group(40, &[&order, &priority, &price, &size, &id, &[1], b"0"]);
+        assert_eq!(found(47, &body(47, 9, &[0; 11], &changed)), [Entry { reference: 77, ..entry }]);
+        let trade = group(32, &[&price, &size, &id, &[0; 8], &[2, 0], &[0xff; 4]]);
+        let sold = Entry { action: Action::Trade, side: Side::Sell, ..entry };
+        assert_eq!(found(48, &body(48, 9, &[0; 11], &trade)), [sold]);
+        let trade_long =
+            group(40, &[&price, &98_u64.to_le_bytes(), &id, &[0; 8], &5_u32.to_le_bytes(), &[2, 0]]);
+        assert_eq!(found(65, &body(65, 10, &[0; 11], &trade_long)), [Entry { reference: 5, ..sold }]);
+    }
+
+    #[test]
+    fn snapshots_add_what_their_root_block_names() {
+        let (price, size) = (i64::MAX.to_le_bytes(), i32::MAX.to_le_bytes());
+        let mut root = [0; 59];
+        root[8..10].copy_from_slice(&300_u16.to_le_bytes());
+        let mut add = expected(Action::Add, Side::Sell, Price::new(5, 9), 0, Instrument::Implied(300));
+        add.price = None;
+        let implied = group(22, &[&price, &size, &[0; 9], b"F"]);
+        assert_eq!(found(52, &body(52, 9, &root, &implied)), [add]);
+        let settlement = group(22, &[&price, &size, &[0; 9], b"6"]);
+        assert_eq!(found(52, &body(52, 9, &root, &settlement)), []);
+        let order = group(29, &[&7_u64.to_le_bytes(), &[0; 8], &5_i64.to_le_bytes(), &[3, 0, 0, 0], b"1"]);
+        let add = Entry {
+            reference: 7,
+            size: 3,
+            ..expected(add.action, add.side, Price::new(5, 9), 3, Instrument::Number(300))
+        };
+        assert_eq!(found(53, &body(53, 9, &root[..28], &order)), [add]);
+        let add = Entry { price: Some(Price::new(5, 7)), ..add };
+        assert_eq!(found(44, &body(44, 8, &root[..28], &order)), [add]);
+    }
+
+    #[test]
+    fn resets_and_market_wide_quotes_are_no_levels() {
+        let (price, id) = (5_i64.to_le_bytes(), 8_i32.to_le_bytes());
+        let with = |action: u8, entry_type: u8| {
+            let entry = group(32, &[&price, &[2, 0, 0, 0], &id, &[0; 9], &[action, entry_type]]);
+            found(46, &body(46, 9, &[0; 11], &entry))
+        };
+        let reset = Entry {
+            action: Action::Delete,
+            side: Side::None,
+            price: None,
+            size: 0,
+            instrument: Instrument::Number(8),
+            reference: 0,
+        };
+        assert_eq!(with(0, b'J'), [reset]);
+        let gone = Entry { action: Action::Quote, side: Side::Sell, ..reset };
+        assert_eq!(with(2, b'w'), [gone]);
+        assert_eq!(
+            with(0, b'x'),
+            [Entry { side: Side::Buy, price: Some(Price::new(5, 9)), size: 2, ..gone }]
+        );
+        assert_eq!(with(9, b'0'), []);
+        assert_eq!(with(0, b'?'), []);
+    }
+
+    #[test]
+    fn damaged_groups_say_nothing() {
+        let good = unhex(BOOKS)[14..132].to_vec();
+        let (block_at, count_at) = (19, 21);
+        for (at, value) in [(block_at, 0), (block_at, 26), (block_at, 33), (count_at, 4), (count_at, 255)] {
+            let mut body = good.clone();
+            body[at] = value;
+            assert_eq!(found(32, &body), [], "byte {at} = {value}");
+        }
+        assert_eq!(found(32, &good[..good.len() - 1]), []);
+        assert_eq!(found(46, &good), [], "another template");
+        assert_eq!(found(32, &[]), []);
+        let mut empty = good;
+        empty[block_at..=count_at].fill(0);
+        assert_eq!(found(32, &empty), []);
+    }
+}

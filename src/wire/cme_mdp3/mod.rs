@@ -9,6 +9,8 @@ mod describe;
 mod entries;
 pub mod layout;
 mod packet;
+#[cfg(test)]
+mod samples;
 
 pub use describe::describe;
 pub use entries::entries;

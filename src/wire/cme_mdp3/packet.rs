@@ -115,3 +115,104 @@ fn source_time(header: &SbeHeader, body: &[u8]) -> Option<Nanos> {
     };
     root.get(at..)?.first_chunk::<8>().map(|time| u64::from_le_bytes(*time))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{BOOKS, HEARTBEAT, MIXED, Told, body, unhex};
+    use super::decode;
+    use crate::event::{FrameReject, MessageReject};
+    use crate::wire::{Numbering, Run, RunKind};
+
+    fn told(packet: &[u8]) -> Told {
+        let mut told = Told::default();
+        decode(packet, &mut told).expect("a whole header");
+        told
+    }
+
+    /// A packet numbered 7 of these message bodies.
+    fn packet(bodies: &[Vec<u8>]) -> Vec<u8> {
+        let mut packet = [&7_u32.to_le_bytes()[..], &9_u64.to_le_bytes()].concat();
+        for body in bodies {
+            let size = u16::try_from(body.len() + 2).expect("a short message");
+            packet.extend_from_slice(&size.to_le_bytes());
+            packet.extend_from_slice(body);
+        }
+        packet
+    }
+
+    #[test]
+    fn decodes_a_real_packet_of_four_messages() {
+        let told = told(&unhex(MIXED));
+        let run = Run {
+            unit: 0,
+            session: 0,
+            sequence: 5_728,
+            count: 1,
+            kind: RunKind::Data,
+            numbering: Numbering::Packets,
+            send_ns: 1_478_961_300_032_832_581,
+        };
+        assert_eq!(told.runs, [run]);
+        let time_ns = 1_478_961_300_016_640_849;
+        let facts: Vec<_> = told.messages.iter().map(|m| (m.0, m.1, m.2, m.3.len())).collect();
+        let expected =
+            [(37, 38), (32, 54), (35, 46), (32, 22)].map(|(kind, bytes)| (5_728, kind, time_ns, bytes));
+        assert_eq!(facts, expected);
+        assert_eq!(told.refused, []);
+    }
+
+    #[test]
+    fn a_heartbeat_message_is_a_message_and_no_message_is_a_heartbeat() {
+        let packet = unhex(HEARTBEAT);
+        let message = told(&packet);
+        assert_eq!((message.runs[0].kind, message.runs[0].sequence), (RunKind::Data, 5_615));
+        assert_eq!(message.messages, [(5_615, 12, 0, packet[14..].to_vec())]);
+        let nothing = told(&packet[..12]);
+        assert_eq!(nothing.runs[0].kind, RunKind::Heartbeat);
+        assert!(nothing.messages.is_empty() && nothing.refused.is_empty());
+        let mut none = Told::default();
+        assert_eq!(decode(&packet[..11], &mut none), Err(FrameReject::PacketTooShort));
+        assert!(none.runs.is_empty());
+    }
+
+    #[test]
+    fn a_channel_reset_in_front_makes_the_run_a_reset() {
+        let reset = body(4, 9, &[5, 0, 0, 0, 0, 0, 0, 0, 0x80], &[2, 0, 1, 54, 1]);
+        let heartbeat = body(12, 9, &[], &[]);
+        let first = told(&packet(&[reset.clone(), heartbeat.clone()]));
+        assert_eq!((first.runs[0].kind, first.messages.len()), (RunKind::Reset, 2));
+        assert_eq!(first.messages[0].2, 5);
+        assert_eq!(told(&packet(&[heartbeat, reset])).runs[0].kind, RunKind::Data);
+    }
+
+    #[test]
+    fn stops_where_the_packet_can_not_be_framed() {
+        let good = unhex(BOOKS);
+        for (length, messages) in [(347, 1), (142, 1), (134, 1), (133, 1), (131, 0), (22, 0), (13, 0)] {
+            let cut = told(&good[..length]);
+            assert_eq!(
+                (cut.messages.len(), cut.refused.as_slice()),
+                (messages, &[MessageReject::Truncated][..])
+            );
+        }
+        for size in [0, 1, 9] {
+            let mut packet = good.clone();
+            packet[132..134].copy_from_slice(&[size, 0]);
+            let bad = told(&packet);
+            assert_eq!((bad.messages.len(), bad.refused), (1, vec![MessageReject::BadLength]));
+        }
+        assert_eq!(told(&good[..132]).refused, [], "a packet may end behind any message");
+    }
+
+    #[test]
+    fn a_block_that_does_not_fit_is_refused_and_framing_goes_on() {
+        let mut too_long = body(999, 9, &[0; 4], &[]);
+        too_long[0] = 5;
+        // Template 52 keeps its time at 16, which a block of 20 bytes doesn't hold.
+        let no_time = body(52, 9, &[0; 20], &[]);
+        let unknown = body(999, 9, &[0; 4], &[1, 2, 3]);
+        let told = told(&packet(&[too_long, no_time, unknown.clone()]));
+        assert_eq!(told.refused, [MessageReject::TooShort, MessageReject::TooShort]);
+        assert_eq!(told.messages, [(7, 999, 0, unknown)]);
+    }
+}

@@ -55,3 +55,63 @@ fn trade(action: Action, symbol: [u8; 8], price: I64, size: U32, trade_id: I64) 
 const fn exact(price: I64) -> Price {
     Price::new(price.get(), PRICE_DECIMALS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{AUCTION, TRADE_AND_QUOTE, TRADE_BREAK, unhex};
+    use super::entries;
+    use crate::event::{Price, Side};
+    use crate::wire::{Action, Entry, Instrument};
+
+    fn found(body: &[u8]) -> Vec<Entry> {
+        let mut all = Vec::new();
+        entries(body, &mut |entry| all.push(entry));
+        all
+    }
+
+    #[test]
+    fn reads_a_real_trade_quote_and_break() {
+        let packet = unhex(TRADE_AND_QUOTE);
+        let trade = Entry {
+            action: Action::Trade,
+            side: Side::None,
+            price: Some(Price::new(187_300, 4)),
+            size: 41,
+            instrument: Instrument::Symbol(*b"GOOD    "),
+            reference: 135_955,
+        };
+        assert_eq!(found(&packet[42..80]), [trade]);
+        let bid = Entry { action: Action::Quote, side: Side::Buy, size: 247, reference: 0, ..trade };
+        let ask = Entry { side: Side::Sell, price: None, size: 0, ..bid };
+        assert_eq!(found(&packet[82..]), [bid, ask]);
+        let broken = Entry {
+            action: Action::Break,
+            price: Some(Price::new(299_900, 4)),
+            size: 3_860,
+            instrument: Instrument::Symbol(*b"ZXIET   "),
+            reference: 171_978,
+            ..trade
+        };
+        assert_eq!(found(&unhex(TRADE_BREAK)), [broken]);
+        assert_eq!(found(&unhex(AUCTION)), []);
+    }
+
+    #[test]
+    fn a_level_of_size_zero_leaves_the_book() {
+        let mut body = unhex("380188d9e8ab9efecf14414141202020202064000000a0860100000000005500");
+        let level = Entry {
+            action: Action::Change,
+            side: Side::Buy,
+            price: Some(Price::new(100_000, 4)),
+            size: 100,
+            instrument: Instrument::Symbol(*b"AAA     "),
+            reference: 0,
+        };
+        assert_eq!(found(&body), [level], "bytes behind the known length belong to a later version");
+        body[0] = b'5';
+        body[18] = 0;
+        assert_eq!(found(&body), [Entry { action: Action::Delete, side: Side::Sell, size: 0, ..level }]);
+        assert_eq!(found(&body[..29]), []);
+        assert_eq!(found(&[]), []);
+    }
+}

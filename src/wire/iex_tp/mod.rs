@@ -7,6 +7,8 @@ mod describe;
 mod entries;
 pub mod messages;
 mod packet;
+#[cfg(test)]
+mod samples;
 
 pub use describe::describe;
 pub use entries::entries;

@@ -122,3 +122,120 @@ fn source_time(body: &[u8]) -> Nanos {
 const fn known_time(time_ns: i64) -> Nanos {
     if time_ns > 0 { time_ns.unsigned_abs() } else { 0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{HEARTBEAT, TRADE_AND_QUOTE, Told, unhex};
+    use super::decode;
+    use crate::event::{FrameReject, MessageReject};
+    use crate::wire::{Numbering, Run, RunKind};
+
+    /// Offsets in the segment header.
+    const PAYLOAD_BYTES_AT: usize = 12;
+    const MESSAGES_AT: usize = 14;
+    const SEQUENCE_AT: usize = 24;
+
+    fn told(packet: &[u8]) -> Told {
+        let mut told = Told::default();
+        decode(packet, &mut told).expect("a good header");
+        told
+    }
+
+    #[test]
+    fn decodes_a_real_segment() {
+        let told = told(&unhex(TRADE_AND_QUOTE));
+        let run = Run {
+            unit: 1,
+            session: 1_137_508_352,
+            sequence: 31_511,
+            count: 2,
+            kind: RunKind::Data,
+            numbering: Numbering::Messages,
+            send_ns: 1_499_697_230_630_650_285,
+        };
+        assert_eq!(told.runs, [run]);
+        let facts: Vec<_> = told.messages.iter().map(|m| (m.0, m.1, m.2, m.3.len())).collect();
+        let time_ns = 1_499_697_230_626_419_676;
+        assert_eq!(facts, [(31_511, u16::from(b'T'), time_ns, 38), (31_512, u16::from(b'Q'), time_ns, 42)]);
+        assert_eq!(told.refused, []);
+    }
+
+    #[test]
+    fn a_segment_without_messages_is_a_heartbeat() {
+        let told = told(&unhex(HEARTBEAT));
+        assert_eq!(
+            (told.runs[0].kind, told.runs[0].sequence, told.runs[0].count),
+            (RunKind::Heartbeat, 1, 0)
+        );
+        assert!(told.messages.is_empty() && told.refused.is_empty());
+    }
+
+    #[test]
+    fn refuses_headers_that_are_not_its_own() {
+        let good = unhex(TRADE_AND_QUOTE);
+        let mut told = Told::default();
+        let with = |at: usize, value: u8| {
+            let mut packet = good.clone();
+            packet[at] = value;
+            packet
+        };
+        assert_eq!(decode(&good[..39], &mut told), Err(FrameReject::PacketTooShort));
+        assert_eq!(decode(&with(0, 2), &mut told), Err(FrameReject::PacketVersion));
+        assert_eq!(decode(&with(2, 6), &mut told), Err(FrameReject::PacketVersion));
+        assert_eq!(decode(&with(SEQUENCE_AT + 7, 0x80), &mut told), Err(FrameReject::PacketHeader));
+        assert!(told.runs.is_empty() && told.messages.is_empty() && told.refused.is_empty());
+        for protocol in 2..=5 {
+            assert_eq!(decode(&with(2, protocol), &mut told), Ok(()));
+        }
+    }
+
+    #[test]
+    fn delivers_the_whole_messages_of_a_cut_segment() {
+        let good = unhex(TRADE_AND_QUOTE);
+        for (length, messages) in [(123, 1), (83, 1), (81, 1), (80, 1), (79, 0), (41, 0), (40, 0)] {
+            let told = told(&good[..length]);
+            assert_eq!(
+                (told.messages.len(), told.refused.as_slice()),
+                (messages, &[MessageReject::Truncated][..])
+            );
+        }
+    }
+
+    #[test]
+    fn a_header_that_promises_more_than_its_messages_is_told_once() {
+        let mut packet = unhex(TRADE_AND_QUOTE);
+        packet[PAYLOAD_BYTES_AT] += 1;
+        let cut = told(&packet);
+        assert_eq!((cut.messages.len(), cut.refused), (2, vec![MessageReject::Truncated]));
+        packet[PAYLOAD_BYTES_AT] -= 2;
+        let short = told(&packet);
+        assert_eq!((short.messages.len(), short.refused), (1, vec![MessageReject::Truncated]));
+    }
+
+    #[test]
+    fn bytes_behind_the_announced_messages_are_refused_once() {
+        let mut packet = unhex(TRADE_AND_QUOTE);
+        packet[MESSAGES_AT] = 1;
+        let fewer = told(&packet);
+        assert_eq!((fewer.messages.len(), fewer.refused), (1, vec![MessageReject::TrailingBytes]));
+        let mut packet = unhex(TRADE_AND_QUOTE);
+        packet.extend_from_slice(&[0; 9]);
+        let longer = told(&packet);
+        assert_eq!((longer.messages.len(), longer.refused), (2, vec![MessageReject::TrailingBytes]));
+        let mut packet = unhex(HEARTBEAT);
+        packet.push(0);
+        assert_eq!(told(&packet).refused, [MessageReject::TrailingBytes]);
+    }
+
+    #[test]
+    fn short_known_messages_are_refused_and_unknown_ones_pass() {
+        let mut packet = unhex(HEARTBEAT);
+        // A trade of 3 bytes, a message without a type, and an unknown type 'z' of one byte.
+        packet.extend_from_slice(&[3, 0, b'T', 0, 0, 0, 0, 1, 0, b'z']);
+        packet[PAYLOAD_BYTES_AT] = 10;
+        packet[MESSAGES_AT] = 3;
+        let told = told(&packet);
+        assert_eq!(told.refused, [MessageReject::TooShort, MessageReject::TooShort]);
+        assert_eq!(told.messages, [(3, u16::from(b'z'), 0, vec![b'z'])]);
+    }
+}
