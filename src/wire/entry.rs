@@ -47,12 +47,15 @@ pub enum Instrument {
     Symbol([u8; 8]),
     /// A number: CME security id, ITCH stock locate, ICE market id.
     Number(u64),
+    /// The same number's book of implied prices, which is a book of its own (CME MDP 3.0).
+    Implied(u64),
 }
 
 impl fmt::Display for Instrument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Instrument::Number(number) => write!(f, "{number}"),
+            Instrument::Implied(number) => write!(f, "{number}:implied"),
             Instrument::Symbol(bytes) => {
                 bytes.iter().take_while(|b| **b != b' ' && **b != 0).try_for_each(|b| {
                     let letter = if b.is_ascii_graphic() { char::from(*b) } else { '?' };

@@ -1,0 +1,218 @@
+//! Hot path: the MDP 3.0 packet: sequence and sending time, then SBE messages behind their sizes.
+//!
+//! Invariant: every message handed out lies inside the packet and is at least as long as its root block.
+
+use super::layout::{SbeHeader, template, transact_time_at};
+use crate::event::{FrameReject, MessageReject, Nanos};
+use crate::wire::{Message, Numbering, Run, RunKind, Visitor};
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+/// Bytes of a message's size field.
+const SIZE_BYTES: usize = size_of::<U16>();
+
+/// The binary packet header.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct PacketHeader {
+    sequence: U32,
+    sending_time_ns: U64,
+}
+const _: () = assert!(size_of::<PacketHeader>() == 12);
+
+/// What stands in front of every message's block.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct MessageHeader {
+    bytes: U16,
+    sbe: SbeHeader,
+}
+const _: () = assert!(size_of::<MessageHeader>() == 10);
+
+/// Decodes one packet: one run under the packet's number, which all its messages share.
+///
+/// The run is a reset when the first message is a channel reset, and a heartbeat when there is no message at
+/// all; heartbeat messages (template 12) are ordinary messages. The header announces no message count, so the
+/// run's count is the one packet number. Messages of unknown templates pass.
+///
+/// # Errors
+/// `PacketTooShort` below 12 bytes.
+#[inline]
+pub fn decode<V: Visitor>(packet: &[u8], visitor: &mut V) -> Result<(), FrameReject> {
+    let Ok((header, messages)) = PacketHeader::ref_from_prefix(packet) else {
+        return Err(FrameReject::PacketTooShort);
+    };
+    let sequence = u64::from(header.sequence.get());
+    visitor.run(&Run {
+        unit: 0,
+        session: 0,
+        sequence,
+        count: 1,
+        kind: run_kind(messages),
+        numbering: Numbering::Packets,
+        send_ns: header.sending_time_ns.get(),
+    });
+    let mut rest = messages;
+    while !rest.is_empty() {
+        let Some((header, body, behind)) = split_message(rest) else {
+            visitor.refuse(unframed(rest));
+            break;
+        };
+        rest = behind;
+        match source_time(header, body) {
+            Some(source_ns) => {
+                visitor.message(&Message { sequence, kind: header.template.get(), source_ns, body });
+            }
+            None => visitor.refuse(MessageReject::TooShort),
+        }
+    }
+    Ok(())
+}
+
+/// The first message of `bytes`: its SBE header, its body from there on, and what is behind it.
+#[inline]
+fn split_message(bytes: &[u8]) -> Option<(&SbeHeader, &[u8], &[u8])> {
+    let (header, _) = MessageHeader::ref_from_prefix(bytes).ok()?;
+    let message_bytes = usize::from(header.bytes.get());
+    if message_bytes < size_of::<MessageHeader>() {
+        return None;
+    }
+    let (message, behind) = bytes.split_at_checked(message_bytes)?;
+    Some((&header.sbe, &message[SIZE_BYTES..], behind))
+}
+
+/// Why `bytes` does not begin with a whole message.
+#[cold]
+#[inline(never)]
+fn unframed(bytes: &[u8]) -> MessageReject {
+    match bytes.first_chunk::<SIZE_BYTES>() {
+        Some(size) if usize::from(u16::from_le_bytes(*size)) < size_of::<MessageHeader>() => {
+            MessageReject::BadLength
+        }
+        _ => MessageReject::Truncated,
+    }
+}
+
+/// What the run of `messages` is.
+#[inline]
+fn run_kind(messages: &[u8]) -> RunKind {
+    if messages.is_empty() {
+        return RunKind::Heartbeat;
+    }
+    match split_message(messages) {
+        Some((header, ..)) if header.template.get() == template::CHANNEL_RESET => RunKind::Reset,
+        _ => RunKind::Data,
+    }
+}
+
+/// TransactTime where the template has one, else 0; `None` when the root block runs past the message, or is too
+/// short for the time that its template demands.
+#[inline]
+fn source_time(header: &SbeHeader, body: &[u8]) -> Option<Nanos> {
+    let root = body[size_of::<SbeHeader>()..].get(..usize::from(header.block_bytes.get()))?;
+    let Some(at) = transact_time_at(header.template.get()) else {
+        return Some(0);
+    };
+    root.get(at..)?.first_chunk::<8>().map(|time| u64::from_le_bytes(*time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{BOOKS, HEARTBEAT, MIXED, Told, body, unhex};
+    use super::decode;
+    use crate::event::{FrameReject, MessageReject};
+    use crate::wire::{Numbering, Run, RunKind};
+
+    fn told(packet: &[u8]) -> Told {
+        let mut told = Told::default();
+        decode(packet, &mut told).expect("a whole header");
+        told
+    }
+
+    /// A packet numbered 7 of these message bodies.
+    fn packet(bodies: &[Vec<u8>]) -> Vec<u8> {
+        let mut packet = [&7_u32.to_le_bytes()[..], &9_u64.to_le_bytes()].concat();
+        for body in bodies {
+            let size = u16::try_from(body.len() + 2).expect("a short message");
+            packet.extend_from_slice(&size.to_le_bytes());
+            packet.extend_from_slice(body);
+        }
+        packet
+    }
+
+    #[test]
+    fn decodes_a_real_packet_of_four_messages() {
+        let told = told(&unhex(MIXED));
+        let run = Run {
+            unit: 0,
+            session: 0,
+            sequence: 5_728,
+            count: 1,
+            kind: RunKind::Data,
+            numbering: Numbering::Packets,
+            send_ns: 1_478_961_300_032_832_581,
+        };
+        assert_eq!(told.runs, [run]);
+        let time_ns = 1_478_961_300_016_640_849;
+        let facts: Vec<_> = told.messages.iter().map(|m| (m.0, m.1, m.2, m.3.len())).collect();
+        let expected =
+            [(37, 38), (32, 54), (35, 46), (32, 22)].map(|(kind, bytes)| (5_728, kind, time_ns, bytes));
+        assert_eq!(facts, expected);
+        assert_eq!(told.refused, []);
+    }
+
+    #[test]
+    fn a_heartbeat_message_is_a_message_and_no_message_is_a_heartbeat() {
+        let packet = unhex(HEARTBEAT);
+        let message = told(&packet);
+        assert_eq!((message.runs[0].kind, message.runs[0].sequence), (RunKind::Data, 5_615));
+        assert_eq!(message.messages, [(5_615, 12, 0, packet[14..].to_vec())]);
+        let nothing = told(&packet[..12]);
+        assert_eq!(nothing.runs[0].kind, RunKind::Heartbeat);
+        assert!(nothing.messages.is_empty() && nothing.refused.is_empty());
+        let mut none = Told::default();
+        assert_eq!(decode(&packet[..11], &mut none), Err(FrameReject::PacketTooShort));
+        assert!(none.runs.is_empty());
+    }
+
+    #[test]
+    fn a_channel_reset_in_front_makes_the_run_a_reset() {
+        let reset = body(4, 9, &[5, 0, 0, 0, 0, 0, 0, 0, 0x80], &[2, 0, 1, 54, 1]);
+        let heartbeat = body(12, 9, &[], &[]);
+        let first = told(&packet(&[reset.clone(), heartbeat.clone()]));
+        assert_eq!((first.runs[0].kind, first.messages.len()), (RunKind::Reset, 2));
+        assert_eq!(first.messages[0].2, 5);
+        assert_eq!(told(&packet(&[heartbeat, reset])).runs[0].kind, RunKind::Data);
+    }
+
+    #[test]
+    fn stops_where_the_packet_can_not_be_framed() {
+        let good = unhex(BOOKS);
+        for (length, messages) in [(347, 1), (142, 1), (134, 1), (133, 1), (131, 0), (22, 0), (13, 0)] {
+            let cut = told(&good[..length]);
+            assert_eq!(
+                (cut.messages.len(), cut.refused.as_slice()),
+                (messages, &[MessageReject::Truncated][..])
+            );
+        }
+        for size in [0, 1, 9] {
+            let mut packet = good.clone();
+            packet[132..134].copy_from_slice(&[size, 0]);
+            let bad = told(&packet);
+            assert_eq!((bad.messages.len(), bad.refused), (1, vec![MessageReject::BadLength]));
+        }
+        assert_eq!(told(&good[..132]).refused, [], "a packet may end behind any message");
+    }
+
+    #[test]
+    fn a_block_that_does_not_fit_is_refused_and_framing_goes_on() {
+        let mut too_long = body(999, 9, &[0; 4], &[]);
+        too_long[0] = 5;
+        // Template 52 keeps its time at 16, which a block of 20 bytes doesn't hold.
+        let no_time = body(52, 9, &[0; 20], &[]);
+        let unknown = body(999, 9, &[0; 4], &[1, 2, 3]);
+        let told = told(&packet(&[too_long, no_time, unknown.clone()]));
+        assert_eq!(told.refused, [MessageReject::TooShort, MessageReject::TooShort]);
+        assert_eq!(told.messages, [(7, 999, 0, unknown)]);
+    }
+}
