@@ -148,8 +148,10 @@ impl EventOutlet {
     }
 
     /// The end: drops the producers, so that the processors see their queues closed, and keeps the pool for the
-    /// tickets that are still to come home.
-    pub fn close(self) -> ClosedOutlet {
+    /// tickets that are still to come home. What is still staged, because the time to drain ran out with full queues, is
+    /// shed: it has no other way to go.
+    pub fn close(mut self) -> ClosedOutlet {
+        Class::ALL.into_iter().for_each(|class| self.shed(class));
         let pushed = std::array::from_fn(|class| QueueBook {
             pushed: self.producers[class].pushed(),
             ..QueueBook::default()

@@ -9,7 +9,9 @@ use crate::config::Settings;
 use crate::os::{self, MachineFacts, StopFlag};
 use crate::replay::{ReplayBar, Rewrite, SendProgress, Speed, VlanChange};
 use crate::report::{Exit, ReportInput, write_json};
-use crate::source::capture::{CaptureOptions, CaptureReport, CaptureSource, Moment, PacingReport, TimeWindow};
+use crate::source::capture::{
+    CaptureOptions, CaptureReport, CaptureSource, Moment, PacingReport, TimeWindow,
+};
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
@@ -67,7 +69,12 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
         bar.finish();
     }
     replayed.plan.remarks.iter().for_each(|remark| warn_of("sluice", remark));
+    replayed.pools.iter().for_each(|pool| warn_of("sluice", pool));
     let mut further = Map::new();
+    further.insert(
+        "sources".to_owned(),
+        json!(replayed.pools.iter().map(ToString::to_string).collect::<Vec<_>>()),
+    );
     let mut exit = Exit::Done;
     if let Some(source) = &mut replayed.source {
         further.insert("pacing".to_owned(), pacing_value(source.pacing()));

@@ -38,12 +38,18 @@ pub(crate) fn json_file(path: &Path) -> Value {
 
 /// A number at a JSON pointer.
 pub(crate) fn number(value: &Value, pointer: &str) -> u64 {
-    value.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("no number {pointer} in {value:#}"))
+    value
+        .pointer(pointer)
+        .and_then(Value::as_u64)
+        .unwrap_or_else(|| panic!("no number {pointer} in {value:#}"))
 }
 
 /// The sum of an object of numbers at a JSON pointer.
 pub(crate) fn total(value: &Value, pointer: &str) -> u64 {
-    let counts = value.pointer(pointer).and_then(Value::as_object).unwrap_or_else(|| panic!("no {pointer} in {value:#}"));
+    let counts = value
+        .pointer(pointer)
+        .and_then(Value::as_object)
+        .unwrap_or_else(|| panic!("no {pointer} in {value:#}"));
     counts.values().map(|count| count.as_u64().expect("a count")).sum()
 }
 

@@ -60,7 +60,9 @@ fn check(session: &Session, protocol: &str, found: &Value) {
 #[test]
 fn made_up_sessions_are_found_in_every_wrapping() {
     let folder = tempfile::tempdir().expect("a folder");
-    for (session, protocol) in [(itch_session(3, 8_000), "moldudp64-itch50"), (iex_session(4, 8_000), "iex-tp")] {
+    for (session, protocol) in
+        [(itch_session(3, 8_000), "moldudp64-itch50"), (iex_session(4, 8_000), "iex-tp")]
+    {
         let plain = pcap_bytes(&session.packets);
         let zstd = zstd::encode_all(&plain[..], 1).expect("packs");
         for (name, bytes) in [("plain.pcap", &plain), ("misnamed.pcapng", &gzip(&plain)), ("x.zst", &zstd)] {
@@ -161,10 +163,12 @@ fn equal_mach_sessions_on_two_channels_are_two_streams() {
         let mut payload = sequence.to_le_bytes().to_vec();
         payload.extend(17u16.to_le_bytes());
         payload.extend([3, 1, b'1', 0, 0, 0, 0]);
-        let destination = SocketAddrV4::new(std::net::Ipv4Addr::new(224, 0, 105, group), 51_000 + u16::from(group));
+        let destination =
+            SocketAddrV4::new(std::net::Ipv4Addr::new(224, 0, 105, group), 51_000 + u16::from(group));
         Packet { time_ns, destination, payload }
     };
-    let packets: Vec<_> = (1..=100).flat_map(|n| [mach(1_000 * n, 1, n), mach(1_000 * n + 1, 2, n)]).collect();
+    let packets: Vec<_> =
+        (1..=100).flat_map(|n| [mach(1_000 * n, 1, n), mach(1_000 * n + 1, 2, n)]).collect();
     let folder = tempfile::tempdir().expect("a folder");
     let path = write(folder.path(), "mach.pcap", &pcap_bytes(&packets));
     let report = replayed(&[word(&path), "--protocol", "miax-mach"]);

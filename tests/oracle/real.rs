@@ -125,7 +125,11 @@ fn oracles() -> [Oracle; 7] {
 fn check(oracle: &Oracle, found: &Value) {
     let file = oracle.file;
     let frames = found.get("frames").unwrap_or(&found["ledger"]["frames"]);
-    assert_eq!((number(frames, "/received"), number(frames, "/decoded")), (oracle.frames, oracle.frames), "{file}");
+    assert_eq!(
+        (number(frames, "/received"), number(frames, "/decoded")),
+        (oracle.frames, oracle.frames),
+        "{file}"
+    );
     let streams = found["streams"].as_array().expect("streams");
     assert_eq!(streams.len(), 1, "{file}");
     let stream = &streams[0];
@@ -150,8 +154,10 @@ fn check(oracle: &Oracle, found: &Value) {
         assert_eq!(stream[key], expected, "{file}: {key}");
     }
     let lines = stream["lines"].as_array().expect("lines").iter();
-    let lines: Vec<_> = lines.map(|l| (l["name"].clone(), number(l, "/packets"), number(l, "/wins"))).collect();
-    let expected: Vec<_> = oracle.lines.iter().map(|(name, packets, wins)| (json!(name), *packets, *wins)).collect();
+    let lines: Vec<_> =
+        lines.map(|l| (l["name"].clone(), number(l, "/packets"), number(l, "/wins"))).collect();
+    let expected: Vec<_> =
+        oracle.lines.iter().map(|(name, packets, wins)| (json!(name), *packets, *wins)).collect();
     // Which line of CME's comes first in the file is not the oracle's to say; its groups' order is.
     assert_eq!(lines.len(), expected.len(), "{file}");
     for line in expected {
@@ -194,7 +200,10 @@ fn cme_lines_are_judged_by_file_order_or_by_time() {
     let config = word(&config);
     let wins = |found: &Value| {
         let lines = found["streams"][0]["lines"].as_array().expect("lines").clone();
-        lines.iter().map(|l| (l["name"].as_str().expect("a name").to_owned(), number(l, "/wins"))).collect::<Vec<_>>()
+        lines
+            .iter()
+            .map(|l| (l["name"].as_str().expect("a name").to_owned(), number(l, "/wins")))
+            .collect::<Vec<_>>()
     };
     let named = |a: u64, b: u64| vec![("A".to_owned(), a), ("B".to_owned(), b)];
     let in_file_order = decoded(&[path, "--config", config]);

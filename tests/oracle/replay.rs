@@ -21,7 +21,10 @@ fn check_books(report: &Value) {
     let n = |pointer: &str| number(report, pointer);
     assert_eq!(report["ledger"]["balanced"], true, "{:#}", report["ledger"]);
     assert_eq!(report["ledger"]["kernel"], serde_json::json!({}));
-    assert_eq!(n("/ledger/frames/received"), n("/ledger/frames/decoded") + total(report, "/ledger/frames/rejected"));
+    assert_eq!(
+        n("/ledger/frames/received"),
+        n("/ledger/frames/decoded") + total(report, "/ledger/frames/rejected")
+    );
     assert_eq!(n("/ledger/messages/accepted"), n("/ledger/events/accepted"));
     assert_eq!(n("/ledger/events/delivered"), n("/ledger/events/accepted"));
     assert_eq!(total(report, "/ledger/events/shed"), 0, "a capture waits");

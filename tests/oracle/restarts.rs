@@ -118,7 +118,9 @@ fn nyse(time_ns: u64, group: u8, flag: u8, sequence: u32, kinds: &[u16]) -> Pack
 /// Begins with a sequence reset, and has another one after 300 messages. `lag_ns` is the line's lateness.
 fn nyse_line(group: u8, lag_ns: u64) -> Vec<Packet> {
     let at = |n: u64| BEGIN_NS + 10_000 * n + lag_ns;
-    let run = |from: u64| (0..100).map(move |n| nyse(at(from + 1 + n), group, 11, 2 + 3 * n as u32, &[100, 103, 102]));
+    let run = |from: u64| {
+        (0..100).map(move |n| nyse(at(from + 1 + n), group, 11, 2 + 3 * n as u32, &[100, 103, 102]))
+    };
     let heartbeat = nyse(at(150), group, 1, 302, &[]);
     std::iter::once(nyse(at(0), group, 12, 1, &[1]))
         .chain(run(0))
