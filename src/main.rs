@@ -3,8 +3,8 @@
 use sluice::appliance::ApplianceError;
 use sluice::cli::{self, Cli, Command, Exit};
 use sluice::config::ConfigError;
-use std::process::ExitCode;
 use sluice::os::CountingAllocator;
+use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 /// Counts allocations per thread, so that the report can say that hot threads made none.

@@ -3,9 +3,9 @@
 use crate::config::ConfigError;
 use crate::os::OsError;
 use crate::pool::PoolError;
-use crate::runtime::RuntimeError;
 use crate::replay::ReplayError;
 use crate::report::Exit;
+use crate::runtime::RuntimeError;
 use crate::sink::SinkError;
 use crate::source::capture::CaptureError;
 use crate::source::xdp::XdpError;

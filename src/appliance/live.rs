@@ -76,7 +76,12 @@ pub fn plan_live(settings: &Settings) -> Result<LivePlan, ApplianceError> {
         node = node.or(facts.numa_node);
         for queue in queues(interface, facts.rx_queues)? {
             let name = interface.name.clone();
-            lanes.push(PlannedLane { interface: index, name, queue, shard: lanes.len() % settings.threads.shards });
+            lanes.push(PlannedLane {
+                interface: index,
+                name,
+                queue,
+                shard: lanes.len() % settings.threads.shards,
+            });
         }
     }
     let shards = settings.threads.shards.min(lanes.len());
@@ -144,7 +149,12 @@ fn kernel_book(lanes: Option<KernelBook>, steering: &[Steering]) -> Result<Kerne
     for program in steering {
         book.absorb(&program.program_book()?);
     }
-    book.absorb(&KernelBook { received: lanes.received, lost: lanes.lost, notes: lanes.notes, ..KernelBook::default() });
+    book.absorb(&KernelBook {
+        received: lanes.received,
+        lost: lanes.lost,
+        notes: lanes.notes,
+        ..KernelBook::default()
+    });
     Ok(book)
 }
 
@@ -180,7 +190,8 @@ fn open_lanes(
     let mut opened: Vec<Vec<XdpSource>> = (0..shards).map(|_| Vec::new()).collect();
     for (shard, sources) in opened.iter_mut().enumerate() {
         let name = crate::agents::shard_name(crate::event::ShardId(shard as u8));
-        let cpu = plan.threads.threads.iter().find(|thread| thread.agents.contains(&name)).and_then(|t| t.cpu);
+        let cpu =
+            plan.threads.threads.iter().find(|thread| thread.agents.contains(&name)).and_then(|t| t.cpu);
         let lanes = plan.lanes.iter().filter(|lane| lane.shard == shard);
         let open = || -> Result<Vec<XdpSource>, ApplianceError> {
             cpu.map_or(Ok(()), os::pin_current_thread)?;
@@ -191,7 +202,8 @@ fn open_lanes(
                 })
                 .collect()
         };
-        let panicked = |_| ApplianceError::Panicked { thread: name.clone(), message: "while opening lanes".to_owned() };
+        let panicked =
+            |_| ApplianceError::Panicked { thread: name.clone(), message: "while opening lanes".to_owned() };
         *sources = std::thread::scope(|scope| scope.spawn(open).join()).map_err(panicked)??;
         parts.lines.extend(sources.iter().map(|source| source.report().to_string()));
     }

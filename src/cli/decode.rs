@@ -5,9 +5,7 @@ use super::{DecodeArgs, DecodeForm};
 use crate::appliance::{self, DecodeOutcome, MessageListing};
 use crate::config::Settings;
 use crate::feed::Accepted;
-use crate::report::{
-    DecodeReport, Exit, NamedStream, Style, summarize_decode, tab_separated, to_json,
-};
+use crate::report::{DecodeReport, Exit, NamedStream, Style, summarize_decode, tab_separated, to_json};
 use crate::wire::{self, Message};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};

@@ -5,8 +5,8 @@ use super::run::not_written;
 use crate::appliance::{Outcome, StreamOutcome};
 use crate::os::{self, MachineFacts};
 use crate::report::{
-    Exit, HotPath, Latencies, NamedLine, NamedStream, Report, ReportInput, Style, summarize, to_json, write_json,
-    write_plot,
+    Exit, HotPath, Latencies, NamedLine, NamedStream, Report, ReportInput, Style, summarize, to_json,
+    write_json, write_plot,
 };
 use crate::runtime::ThreadReport;
 use serde_json::{Value, json};
@@ -31,7 +31,11 @@ impl From<StreamOutcome> for NamedStream {
             name: stream.name.to_string(),
             session: stream.session,
             book: stream.book,
-            lines: stream.lines.into_iter().map(|(name, book, late)| NamedLine { name, book, late }).collect(),
+            lines: stream
+                .lines
+                .into_iter()
+                .map(|(name, book, late)| NamedLine { name, book, late })
+                .collect(),
         }
     }
 }

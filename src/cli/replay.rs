@@ -9,7 +9,9 @@ use crate::config::Settings;
 use crate::os::{self, MachineFacts, StopFlag};
 use crate::replay::{ReplayBar, Rewrite, SendProgress, Speed, VlanChange};
 use crate::report::{Exit, ReportInput, write_json};
-use crate::source::capture::{CaptureOptions, CaptureReport, CaptureSource, Moment, PacingReport, TimeWindow};
+use crate::source::capture::{
+    CaptureOptions, CaptureReport, CaptureSource, Moment, PacingReport, TimeWindow,
+};
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
