@@ -54,13 +54,14 @@ impl CaptureSource {
         self.front_due_ns
     }
 
-    /// Steps to the next frame.
+    /// The frame in front is the first one of another loop.
     #[cold]
     fn begin_again(&mut self) {
         self.pacer.next_loop();
         self.begins_again = true;
     }
 
+    /// Steps to the next frame.
     #[inline]
     fn advance(&mut self) {
         self.front_known = false;
