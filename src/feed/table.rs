@@ -193,8 +193,9 @@ impl StreamTable {
         if line == LINES_MAX {
             return None;
         }
-        // "A" to "D": LINES_MAX is 4.
-        lines.push((char::from(b'A' + line as u8).to_string(), record.destination));
+        // "A" to "D" in the order of their appearance, LINES_MAX is 4; CME's groups say which line they are.
+        let letter = cme_line(protocol, &record.destination).unwrap_or(char::from(b'A' + line as u8));
+        lines.push((letter.to_string(), record.destination));
         let record = &mut self.endpoints[endpoint.0 as usize];
         record.feed = Some(feed);
         record.line = line as u8;
@@ -248,17 +249,20 @@ impl StreamTable {
     fn snapshot(&self, state: &StreamState) -> Option<StreamSnapshot> {
         let protocol = Protocol::from_u8(state.protocol)?;
         let feed = self.feeds.get(state.feed as usize)?;
-        let name = feed.name.clone().unwrap_or_else(|| match feed.lines.first() {
-            Some((_, destination)) => destination.to_string(),
+        let mut lines: Vec<_> =
+            feed.lines.iter().enumerate().filter(|(i, _)| state.lines & (1 << i) != 0).collect();
+        lines.sort_by(|(_, (one, _)), (_, (two, _))| one.cmp(two));
+        let name = feed.name.clone().unwrap_or_else(|| match lines.first() {
+            Some((_, (_, destination))) => destination.to_string(),
             None => protocol.to_string(),
         });
-        let lines = feed.lines.iter().enumerate().filter(|(i, _)| state.lines & (1 << i) != 0);
         Some(StreamSnapshot {
             protocol,
             name: StreamName { feed: name, unit: state.unit },
             session: session_text(protocol, state.sequencer.session()),
             book: state.book.clone(),
             lines: lines
+                .into_iter()
                 .map(|(i, (name, _))| {
                     let lateness = state.lateness.as_ref().and_then(|late: &Lateness| late.percentiles(i));
                     (name.clone(), state.book.lines[i], lateness)
@@ -270,12 +274,19 @@ impl StreamTable {
 
 /// CME sends line A of a channel to 224.0.31.x port 14ccc and line B to 224.0.32.x port 15ccc, x and ccc equal.
 fn are_cme_lines(protocol: Protocol, one: &Destination, two: &Destination) -> bool {
-    let network = |d: &Destination| [d.address[12], d.address[13], d.address[14]];
     let (a, b) = if one.port < two.port { (one, two) } else { (two, one) };
-    protocol == Protocol::CmeMdp3
-        && network(a) == [224, 0, 31]
-        && network(b) == [224, 0, 32]
+    cme_line(protocol, a) == Some('A')
+        && cme_line(protocol, b) == Some('B')
         && a.port.checked_add(1_000) == Some(b.port)
+}
+
+/// Which line a CME group is, by its address.
+fn cme_line(protocol: Protocol, destination: &Destination) -> Option<char> {
+    match destination.address[12..15] {
+        [224, 0, 31] if protocol == Protocol::CmeMdp3 => Some('A'),
+        [224, 0, 32] if protocol == Protocol::CmeMdp3 => Some('B'),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
