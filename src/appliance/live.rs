@@ -153,7 +153,8 @@ fn kernel_book(lanes: Option<KernelBook>, steering: &[Steering]) -> Result<Kerne
     let lanes = lanes.unwrap_or_default();
     let mut book = KernelBook::default();
     for program in steering {
-        book.absorb(&program.program_book()?);
+        // Its notes are about redirected frames, and the lanes have them already.
+        book.absorb(&KernelBook { notes: Vec::new(), ..program.program_book()? });
     }
     book.absorb(&KernelBook { received: lanes.received, lost: lanes.lost, notes: lanes.notes, ..KernelBook::default() });
     Ok(book)
