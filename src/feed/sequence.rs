@@ -262,8 +262,11 @@ fn settle(leaving: u8, leaving_gap: &mut bool, book: &mut StreamBook) {
         *leaving_gap = true;
         return;
     }
+    if leaving == BLANK {
+        return;
+    }
     *leaving_gap = false;
-    if leaving.is_power_of_two() && leaving != BLANK {
+    if leaving.is_power_of_two() {
         only(&mut book.lines, leaving.trailing_zeros() as usize);
     }
 }
