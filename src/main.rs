@@ -14,7 +14,8 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 fn main() -> ExitCode {
     let cli = Cli::from_process();
     let exit = start_log(&cli.log).and_then(|()| dispatch(&cli.command)).unwrap_or_else(|error| {
-        cli::print_error(&format_args!("{error:#}"));
+        // Every error's text includes its cause.
+        cli::print_error(&format_args!("{error}"));
         exit_of(&error)
     });
     exit.into()

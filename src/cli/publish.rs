@@ -3,7 +3,7 @@
 use super::output::print;
 use super::run::not_written;
 use crate::appliance::{Outcome, StreamOutcome};
-use crate::os::{self, MachineFacts};
+use crate::os::{self, Clock, MachineFacts};
 use crate::report::{
     Exit, HotPath, Latencies, NamedLine, NamedStream, Report, ReportInput, Style, summarize, to_json,
     write_json, write_plot,
@@ -77,7 +77,7 @@ pub(super) fn threads_value(threads: &[ThreadReport]) -> Value {
 /// # Errors
 /// Standard output can't be written to.
 pub(super) fn publish(mut input: ReportInput, outputs: &Outputs<'_>) -> anyhow::Result<Exit> {
-    input.machine = json!(MachineFacts::collect(None));
+    input.machine = json!(MachineFacts::collect(Some(&Clock::new())));
     input.further.insert("memory".to_owned(), json!({ "resident_bytes": os::resident_bytes().ok() }));
     let mut exit = Exit::Done;
     let report = Report::new(input);

@@ -5,7 +5,7 @@
 
 use super::validate as check;
 use super::wishes::{
-    AttachWish, ChunkWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish,
+    AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish,
 };
 use crate::event::{Class, Protocol};
 use garde::Validate;
@@ -57,9 +57,6 @@ pub(super) struct InterfaceTable {
     #[serde(default)]
     #[garde(skip)]
     pub(super) zero_copy: ZeroCopyWish,
-    #[serde(default)]
-    #[garde(skip)]
-    pub(super) chunk_bytes: ChunkWish,
     #[serde(default = "ring_entries")]
     #[garde(custom(check::power_of_two(check::RING_ENTRIES_MIN, check::RING_ENTRIES_MAX)))]
     pub(super) ring_entries: u32,

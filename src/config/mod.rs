@@ -15,5 +15,5 @@ pub use settings::{
     ThreadSettings,
 };
 pub use wishes::{
-    AttachWish, ChunkWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish,
+    AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish,
 };
