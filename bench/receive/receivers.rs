@@ -87,7 +87,17 @@ pub(crate) fn start(rig: &Rig, receiver: Receiver) -> Result<Running, String> {
             files.extend([report, config]);
         }
         Receiver::Testpmd => {
-            command.args(["stdbuf", "-oL", "dpdk-testpmd", "--no-telemetry", "-l", "0,1", "--main-lcore", "0", "--no-pci"]);
+            command.args([
+                "stdbuf",
+                "-oL",
+                "dpdk-testpmd",
+                "--no-telemetry",
+                "-l",
+                "0,1",
+                "--main-lcore",
+                "0",
+                "--no-pci",
+            ]);
             command.args(["--in-memory", "-m", "192", "--vdev"]);
             command.arg(format!("net_af_xdp0,iface={RX_INTERFACE}"));
             command.args(["--", "--forward-mode=rxonly", "--auto-start", "--total-num-mbufs=65536"]);

@@ -208,7 +208,9 @@ fn open_lanes(
         let open = || -> Result<Vec<XdpSource>, ApplianceError> {
             cpu.map_or(Ok(()), os::pin_current_thread)?;
             lanes
-                .map(|lane| open_lane(&settings.interfaces[lane.interface], lane.queue, &steering[lane.interface]))
+                .map(|lane| {
+                    open_lane(&settings.interfaces[lane.interface], lane.queue, &steering[lane.interface])
+                })
                 .collect()
         };
         let panicked =

@@ -1,6 +1,6 @@
 //! `sluice decode`: captures through the decoders, and what they hold.
 
-use super::output::print;
+use super::output::{print, warn_of};
 use super::{DecodeArgs, DecodeForm};
 use crate::appliance::{self, DecodeOutcome, MessageListing};
 use crate::config::Settings;
@@ -9,6 +9,7 @@ use crate::report::{
     CaptureFacts, CaptureFile, DecodeReport, Exit, NamedStream, Style, TcpFacts, summarize_decode,
     tab_separated, to_json,
 };
+use crate::source::capture::CaptureStats;
 use crate::wire::{self, Message};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -43,6 +44,7 @@ pub fn decode(args: &DecodeArgs) -> anyhow::Result<Exit> {
         _ => appliance::decode_captures(&args.files, &intake, None, &mut progress)?,
     };
     bar.finish_and_clear();
+    outcome.captures.iter().for_each(|(path, stats)| tell_damage(path, stats));
     let capture = capture_facts(&outcome);
     let (frames, messages) = (outcome.ledger.frames.clone(), outcome.ledger.messages.clone());
     let streams: Vec<NamedStream> = outcome.streams.into_iter().map(NamedStream::from).collect();
@@ -54,6 +56,16 @@ pub fn decode(args: &DecodeArgs) -> anyhow::Result<Exit> {
         DecodeForm::Messages => {}
     }
     Ok(report.exit_code())
+}
+
+/// Says that a capture could not be read to its proper end: what follows then counts only what came before.
+fn tell_damage(path: &Path, stats: &CaptureStats) {
+    if let Some(damage) = &stats.damaged {
+        warn_of("damaged capture", damage);
+    }
+    if stats.truncated_tail > 0 {
+        warn_of("truncated capture", &format_args!("{}: it ends in the middle of a record", path.display()));
+    }
 }
 
 /// Facts about the files: per file what was read, and TCP conversations, which are counted and not decoded.

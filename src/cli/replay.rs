@@ -106,6 +106,9 @@ fn note_capture(source: &mut CaptureSource, further: &mut Map<String, Value>) ->
     if let Some(damage) = &stats.damaged {
         warn_of("damaged capture", damage);
     }
+    if stats.truncated_tail > 0 {
+        warn_of("truncated capture", &format_args!("{} end in the middle of a record", stats.truncated_tail));
+    }
     match error {
         Some(error) => super::run::not_written(error),
         None => Exit::Done,

@@ -4,9 +4,7 @@
 //! unknown key is refused. config/appliance.toml documents every key; a test holds its values against these.
 
 use super::validate as check;
-use super::wishes::{
-    AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish,
-};
+use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Class, Protocol};
 use garde::Validate;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};

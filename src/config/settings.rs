@@ -3,9 +3,7 @@
 use super::error::{ConfigError, Finding, line_of, line_of_key};
 use super::file::{ConfigFile, FeedTable, InterfaceTable};
 use super::validate;
-use super::wishes::{
-    AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish,
-};
+use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Class, Destination, Protocol};
 use crate::limits::SLOT_PAYLOAD_BYTES;
 use serde::Deserialize;
