@@ -27,6 +27,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::Run(args) => cli::run(args),
         Command::Replay(args) => cli::replay(args),
         Command::Decode(args) => cli::decode(args),
+        Command::Generate(args) => cli::generate(args),
     }
 }
 
