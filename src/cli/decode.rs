@@ -6,12 +6,13 @@ use crate::appliance::{self, DecodeOutcome, MessageListing};
 use crate::config::Settings;
 use crate::feed::Accepted;
 use crate::report::{
-    DecodeReport, Exit, NamedStream, Style, summarize_decode, tab_separated, to_json,
+    CaptureFacts, CaptureFile, DecodeReport, Exit, NamedStream, Style, TcpFacts, summarize_decode,
+    tab_separated, to_json,
 };
 use crate::source::capture::CaptureStats;
 use crate::wire::{self, Message};
 use indicatif::ProgressBar;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::path::Path;
 
@@ -68,15 +69,16 @@ fn tell_damage(path: &Path, stats: &CaptureStats) {
 }
 
 /// Facts about the files: per file what was read, and TCP conversations, which are counted and not decoded.
-fn capture_facts(outcome: &DecodeOutcome) -> Value {
-    let files = outcome.captures.iter().map(|(path, stats)| {
-        let seconds = stats.last_ns.saturating_sub(stats.first_ns) as f64 / 1e9;
-        json!({ "file": path.display().to_string(), "seconds": seconds, "stats": stats })
+fn capture_facts(outcome: &DecodeOutcome) -> CaptureFacts {
+    let files = outcome.captures.iter().map(|(path, stats)| CaptureFile {
+        file: path.display().to_string(),
+        seconds: stats.last_ns.saturating_sub(stats.first_ns) as f64 / 1e9,
+        stats: stats.clone(),
     });
-    json!({
-        "files": files.collect::<Vec<_>>(),
-        "tcp": { "packets": outcome.tcp_packets, "flows": outcome.tcp_flows },
-    })
+    CaptureFacts {
+        files: files.collect(),
+        tcp: TcpFacts { packets: outcome.tcp_packets, flows: outcome.tcp_flows },
+    }
 }
 
 /// Prints messages as lines of JSON; a reader that went away ends the printing, not the decoding.

@@ -6,6 +6,8 @@
 mod check_config;
 mod decode;
 mod decode_args;
+mod generate;
+mod generate_args;
 mod output;
 mod publish;
 mod replay;
@@ -18,6 +20,8 @@ mod values;
 pub use check_config::check_config;
 pub use decode::decode;
 pub use decode_args::{DecodeArgs, DecodeForm};
+pub use generate::generate;
+pub use generate_args::GenerateArgs;
 pub use output::{print, print_error, warn_of};
 pub use replay::replay;
 pub use replay_args::{Pace, ReplayArgs, ReplayTarget, Rewrite};

@@ -6,7 +6,7 @@ use super::values::VlanRewrite;
 use super::{Pace, ReplayArgs, ReplayTarget};
 use crate::appliance::{self, Destination, SentOutcome};
 use crate::config::Settings;
-use crate::os::{self, MachineFacts, StopFlag};
+use crate::os::{self, Clock, MachineFacts, StopFlag};
 use crate::replay::{ReplayBar, Rewrite, SendProgress, Speed, VlanChange};
 use crate::report::{Exit, ReportInput, write_json};
 use crate::source::capture::{
@@ -162,7 +162,7 @@ fn out(
     report.insert("elapsed_s".to_owned(), json!(sent.report.elapsed_ns as f64 / 1e9));
     let exit = note_capture(&mut sent.source, &mut report);
     report.insert("memory".to_owned(), json!({ "resident_bytes": os::resident_bytes().ok() }));
-    report.insert("machine".to_owned(), json!(MachineFacts::collect(None)));
+    report.insert("machine".to_owned(), json!(MachineFacts::collect(Some(&Clock::new()))));
     if let Some(path) = &args.report {
         write_json(path, &report)?;
     }

@@ -1,6 +1,6 @@
 //! The top of the command line: subcommands and what holds for all of them.
 
-use super::{DecodeArgs, ReplayArgs, RunArgs};
+use super::{DecodeArgs, GenerateArgs, ReplayArgs, RunArgs};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -41,6 +41,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Count what captures hold, by stream, line and message type.
     Decode(DecodeArgs),
+    /// Write a made-up session as a capture, for machines that have none.
+    Generate(GenerateArgs),
     /// Check a config file and say what it means, or where it is wrong.
     CheckConfig(CheckConfigArgs),
 }
@@ -80,7 +82,7 @@ impl Cli {
     pub fn check(&self) -> Result<(), clap::Error> {
         let (name, checked) = match &self.command {
             Command::Replay(args) => ("replay", args.check()),
-            Command::Run(_) | Command::Decode(_) | Command::CheckConfig(_) => return Ok(()),
+            Command::Run(_) | Command::Decode(_) | Command::Generate(_) | Command::CheckConfig(_) => return Ok(()),
         };
         checked.map_err(|problem| {
             let mut root = Cli::command();

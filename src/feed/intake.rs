@@ -166,8 +166,7 @@ impl Intake {
         packet: &[u8],
         destination: Destination,
     ) -> Result<Protocol, FrameReject> {
-        let protocol =
-            wire::detect::detect(packet, destination).ok_or(FrameReject::UnknownDestination)?;
+        let protocol = wire::detect::detect(packet, destination).ok_or(FrameReject::UnknownDestination)?;
         self.table.set_protocol(endpoint, protocol);
         Ok(protocol)
     }

@@ -261,40 +261,48 @@ impl StreamTable {
     fn snapshot(&self, state: &StreamState) -> Option<StreamSnapshot> {
         let protocol = Protocol::from_u8(state.protocol)?;
         let feed = self.feeds.get(state.feed as usize)?;
-        let name = feed.name.clone().unwrap_or_else(|| match feed.lines.first() {
-            Some(Some((_, destination))) => destination.to_string(),
-            _ => protocol.to_string(),
+        let seen = feed.lines.iter().enumerate().filter(|(i, _)| state.lines & (1 << i) != 0);
+        let mut lines: Vec<(String, &Destination, usize)> = seen
+            .filter_map(|(i, end)| end.as_ref().map(|(name, destination)| (i, name, destination)))
+            .map(|(i, name, to)| (name.clone().unwrap_or_else(|| line_name(protocol, to, i)), to, i))
+            .collect();
+        lines.sort();
+        let name = feed.name.clone().unwrap_or_else(|| match lines.first() {
+            Some((_, destination, _)) => destination.to_string(),
+            None => protocol.to_string(),
         });
-        let lines = feed.lines.iter().enumerate().filter(|(i, _)| state.lines & (1 << i) != 0);
-        let lines = lines.filter_map(|(i, end)| end.as_ref().map(|(name, _)| (i, name)));
+        let lateness = |i| state.lateness.as_ref().and_then(|late: &Lateness| late.percentiles(i));
         Some(StreamSnapshot {
             protocol,
             name: StreamName { feed: name, unit: state.unit },
             session: session_text(protocol, state.sequencer.session()),
             book: state.book.clone(),
-            lines: lines
-                .map(|(i, name)| {
-                    let lateness = state.lateness.as_ref().and_then(|late: &Lateness| late.percentiles(i));
-                    (name.clone().unwrap_or_else(|| letter_of(i)), state.book.lines[i], lateness)
-                })
-                .collect(),
+            lines: lines.into_iter().map(|(name, _, i)| (name, state.book.lines[i], lateness(i))).collect(),
         })
     }
 }
 
-/// What a line is called that nobody named: "A" to "D", since `LINES_MAX` is 4.
-fn letter_of(line: usize) -> String {
-    char::from(b'A' + line as u8).to_string()
+/// What a line is called that nobody named: as its CME group says, else "A" to "D" in the order of appearance
+/// (`LINES_MAX` is 4).
+fn line_name(protocol: Protocol, destination: &Destination, line: usize) -> String {
+    cme_line(protocol, destination).unwrap_or(char::from(b'A' + line as u8)).to_string()
 }
 
 /// CME sends line A of a channel to 224.0.31.x port 14ccc and line B to 224.0.32.x port 15ccc, x and ccc equal.
 fn are_cme_lines(protocol: Protocol, one: &Destination, two: &Destination) -> bool {
-    let network = |d: &Destination| [d.address[12], d.address[13], d.address[14]];
     let (a, b) = if one.port < two.port { (one, two) } else { (two, one) };
-    protocol == Protocol::CmeMdp3
-        && network(a) == [224, 0, 31]
-        && network(b) == [224, 0, 32]
+    cme_line(protocol, a) == Some('A')
+        && cme_line(protocol, b) == Some('B')
         && a.port.checked_add(1_000) == Some(b.port)
+}
+
+/// Which line a CME group is, by its address.
+fn cme_line(protocol: Protocol, destination: &Destination) -> Option<char> {
+    match destination.address[12..15] {
+        [224, 0, 31] if protocol == Protocol::CmeMdp3 => Some('A'),
+        [224, 0, 32] if protocol == Protocol::CmeMdp3 => Some('B'),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

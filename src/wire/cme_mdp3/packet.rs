@@ -97,7 +97,8 @@ fn unframed(bytes: &[u8]) -> MessageReject {
 #[inline]
 fn run_kind(messages: &[u8]) -> RunKind {
     if messages.is_empty() {
-        return RunKind::Heartbeat;
+        // Not known from the venue; such a packet would have used its number.
+        return RunKind::Data;
     }
     match split_message(messages) {
         Some((header, ..)) if header.template.get() == template::CHANNEL_RESET => RunKind::Reset,
@@ -162,13 +163,13 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_message_is_a_message_and_no_message_is_a_heartbeat() {
+    fn a_heartbeat_message_is_a_message_and_a_packet_of_none_is_data() {
         let packet = unhex(HEARTBEAT);
         let message = told(&packet);
         assert_eq!((message.runs[0].kind, message.runs[0].sequence), (RunKind::Data, 5_615));
         assert_eq!(message.messages, [(5_615, 12, 0, packet[14..].to_vec())]);
         let nothing = told(&packet[..12]);
-        assert_eq!(nothing.runs[0].kind, RunKind::Heartbeat);
+        assert_eq!(nothing.runs[0].kind, RunKind::Data);
         assert!(nothing.messages.is_empty() && nothing.refused.is_empty());
         let mut none = Told::default();
         assert_eq!(decode(&packet[..11], &mut none), Err(FrameReject::PacketTooShort));
