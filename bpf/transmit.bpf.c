@@ -11,4 +11,4 @@ int transmit(struct xdp_md *frame)
 	return XDP_TX;
 }
 
-char license[] SEC("license") = "Dual MIT/GPL";
+char transmit_license[] SEC("license") = "Dual MIT/GPL";

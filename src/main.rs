@@ -3,8 +3,8 @@
 use sluice::appliance::ApplianceError;
 use sluice::cli::{self, Cli, Command, Exit};
 use sluice::config::ConfigError;
-use std::process::ExitCode;
 use sluice::os::CountingAllocator;
+use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 /// Counts allocations per thread, so that the report can say that hot threads made none.
@@ -14,7 +14,8 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 fn main() -> ExitCode {
     let cli = Cli::from_process();
     let exit = start_log(&cli.log).and_then(|()| dispatch(&cli.command)).unwrap_or_else(|error| {
-        cli::print_error(&format_args!("{error:#}"));
+        // Every error's text includes its cause.
+        cli::print_error(&format_args!("{error}"));
         exit_of(&error)
     });
     exit.into()

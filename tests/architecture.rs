@@ -6,8 +6,19 @@ use std::path::{Path, PathBuf};
 
 /// What files that begin with `//! Hot path:` must not contain outside of their tests.
 const BANNED_ON_HOT_PATH: [&str; 13] = [
-    "Mutex", "format!", "vec!", "Box::new", "to_vec", "Instant::now", "unwrap(", "println!", "eprintln!", "info!",
-    "warn!", "debug!", "trace!",
+    "Mutex",
+    "format!",
+    "vec!",
+    "Box::new",
+    "to_vec",
+    "Instant::now",
+    "unwrap(",
+    "println!",
+    "eprintln!",
+    "info!",
+    "warn!",
+    "debug!",
+    "trace!",
 ];
 
 fn source_root() -> PathBuf {

@@ -51,7 +51,7 @@ const WRONG: &[Wrong] = &[
         3,
         &["interface[0].queues", "queue 5000", "0 to 1023"],
     ),
-    Wrong("[[interface]]\nname = 'x'\nchunk_bytes = 3000\n", 3, &["chunk_bytes", "3000", "2048 or 4096"]),
+    Wrong("[[interface]]\nname = 'x'\nchunk_bytes = 2048\n", 3, &["chunk_bytes", "unknown"]),
     Wrong(
         "[[interface]]\nname = 'x'\nring_entries = 1000\n",
         3,

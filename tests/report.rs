@@ -5,9 +5,11 @@ use serde_json::{Map, Value, json};
 use sluice::event::{FrameReject, MessageReject, Protocol, ShedReason};
 use sluice::ledger::{KernelBook, LatencyRecorder, Ledger, LineBook, QueueBook, StreamBook};
 use sluice::report::{
-    DecodeReport, Exit, HotPath, Latencies, NamedLine, NamedStream, Report, ReportInput, Style, summarize,
-    summarize_decode, tab_separated, to_json, write_json, write_plot,
+    CaptureFacts, CaptureFile, DecodeReport, Exit, HotPath, Latencies, NamedLine, NamedStream, Report,
+    ReportInput, Style, TcpFacts, summarize, summarize_decode, tab_separated, to_json, write_json,
+    write_plot,
 };
+use sluice::source::capture::CaptureStats;
 use std::time::Duration;
 
 fn stream() -> NamedStream {
@@ -236,7 +238,15 @@ fn names_from_the_wire_do_not_reach_the_terminal_raw() {
 #[test]
 fn decode_reports_the_same_streams() {
     let ledger = ledger();
-    let capture = json!({ "files": 1 });
+    let stats = CaptureStats {
+        records: 1_200,
+        truncated_tail: 1,
+        backwards: 3,
+        damaged: Some("at byte 7: a bad block\x07".to_owned()),
+        ..CaptureStats::default()
+    };
+    let file = CaptureFile { file: "a.pcap".to_owned(), seconds: 2.5, stats };
+    let capture = CaptureFacts { files: vec![file], tcp: TcpFacts { packets: 9, flows: 2 } };
     let decode = DecodeReport::new(vec![stream()], &ledger.frames, &ledger.messages, capture);
     assert_eq!(decode.exit_code(), Exit::Done);
     let value = serde_json::to_value(&decode).expect("writes");
@@ -244,11 +254,20 @@ fn decode_reports_the_same_streams() {
     let run = serde_json::to_value(Report::new(input())).expect("writes");
     assert_eq!(value["streams"], run["streams"]);
     assert_eq!(value["frames"], run["ledger"]["frames"]);
-    assert!(summarize_decode(&decode, Style::PLAIN).contains("BALANCED: frames, messages"));
+    let text = summarize_decode(&decode, Style::PLAIN);
+    assert!(text.contains("BALANCED: frames, messages"));
+    for fact in [
+        "a.pcap: 1,200 records over 2.50 s; 3 stamped earlier than the one before; cut off in its last record; \
+         damaged: at byte 7: a bad block?\n",
+        "9 packets in 2 conversations",
+    ] {
+        assert!(text.contains(fact), "no '{fact}' in\n{text}");
+    }
+    assert_eq!(value["capture"]["files"][0]["stats"]["records"], 1_200);
 
     let mut short = ledger;
     short.messages.stale = 1;
-    let unequal = DecodeReport::new(vec![stream()], &short.frames, &short.messages, Value::Null);
+    let unequal = DecodeReport::new(vec![stream()], &short.frames, &short.messages, CaptureFacts::default());
     assert_eq!(unequal.exit_code(), Exit::Unbalanced);
     assert!(summarize_decode(&unequal, Style::PLAIN).contains("DOES NOT BALANCE"));
 }

@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Frames in the small capture; senders loop over it.
-pub const CAPTURE_FRAMES: u64 = 1_000;
+pub(crate) const CAPTURE_FRAMES: u64 = 1_000;
 
 /// One 60-byte frame (64 with its FCS): Ethernet, IPv4, UDP and an 18-byte native event.
-pub fn small_frame() -> Vec<u8> {
+pub(crate) fn small_frame() -> Vec<u8> {
     let mut payload = 14u32.to_be_bytes().to_vec();
     // Priority MEDIUM, topic "bench", six bytes of payload.
     payload.extend_from_slice(&[2, 0, 5]);
@@ -24,7 +24,7 @@ pub fn small_frame() -> Vec<u8> {
 }
 
 /// Writes the small capture (pcap, ns) into the temporary folder.
-pub fn write_small_frames(rig: &Rig) -> Result<PathBuf, String> {
+pub(crate) fn write_small_frames(rig: &Rig) -> Result<PathBuf, String> {
     let path = std::env::temp_dir().join(format!("{}.pcap", rig.rx_namespace));
     write(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     Ok(path)
@@ -46,7 +46,7 @@ fn write(path: &Path) -> std::io::Result<()> {
 }
 
 /// The real CME capture, where the folder of captures is at hand.
-pub fn cme_capture() -> Option<PathBuf> {
+pub(crate) fn cme_capture() -> Option<PathBuf> {
     let folder = std::env::var_os("SLUICE_CAPTURES")
         .map(PathBuf::from)
         .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/captures"));

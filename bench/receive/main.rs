@@ -8,6 +8,7 @@
 mod frames;
 mod peers;
 mod receivers;
+mod recvmmsg;
 mod rig;
 mod senders;
 
@@ -17,13 +18,13 @@ use std::process::ExitCode;
 
 /// What one run gave.
 #[derive(Clone, Copy, Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Frames that the sender handed over.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Frames that the receiver counted.
-    pub received: u64,
+    pub(crate) received: u64,
     /// Seconds that the sender needed.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 impl Outcome {
@@ -66,7 +67,12 @@ fn compare(short: bool) -> Result<(), String> {
     for round in 0..rounds {
         for (s, sender) in senders.iter().enumerate() {
             for (r, receiver) in receivers.iter().enumerate() {
-                eprint!("\rreceive: round {}/{rounds} {:<14} {:<18}", round + 1, sender.name(), receiver.name());
+                eprint!(
+                    "\rreceive: round {}/{rounds} {:<14} {:<18}",
+                    round + 1,
+                    sender.name(),
+                    receiver.name()
+                );
                 match peers::run(&rig, *sender, *receiver, &capture, frames) {
                     Ok(outcome) => outcomes[s][r].push(outcome),
                     Err(error) => eprintln!("\nreceive: {} to {}: {error}", sender.name(), receiver.name()),
@@ -95,7 +101,11 @@ fn print_row(sender: &str, receiver: &str, outcomes: &[Outcome], sluice: f64) {
     let lost = median(outcomes.iter().map(|o| o.lost() as f64).collect());
     let worst = outcomes.iter().map(Outcome::lost).max().unwrap_or_default();
     let clean = outcomes.iter().filter(|o| o.lost() == 0).count();
-    println!("{sender}\t{receiver}\t{rate:.3}\t{:.2}\t{lost:.0}\t{worst}\t{clean}/{}", rate / sluice, outcomes.len());
+    println!(
+        "{sender}\t{receiver}\t{rate:.3}\t{:.2}\t{lost:.0}\t{worst}\t{clean}/{}",
+        rate / sluice,
+        outcomes.len()
+    );
 }
 
 /// The real CME capture at 236,000 packets a second: who loses any of a million?

@@ -2,13 +2,16 @@
 
 use crate::Outcome;
 use crate::receivers::{self, Receiver};
+use crate::recvmmsg::Reader;
 use crate::rig::{PORT, RX_ADDRESS, RX_INTERFACE, Rig};
 use crate::senders::{self, Sender};
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
+use sluice::event::Destination;
 use sluice::os::StopFlag;
-use std::io::{IoSliceMut, Write};
+use sluice::source::xdp::{AttachWish, LaneSettings, Steering, SteeringSettings, XdpSource};
+use sluice::source::{Budget, FrameSource};
+use std::io::Write;
 use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,7 +23,13 @@ const SETTLE: Duration = Duration::from_millis(150);
 const BATCH: usize = 64;
 
 /// One run.
-pub fn run(rig: &Rig, sender: Sender, receiver: Receiver, capture: &Path, frames: u64) -> Result<Outcome, String> {
+pub(crate) fn run(
+    rig: &Rig,
+    sender: Sender,
+    receiver: Receiver,
+    capture: &Path,
+    frames: u64,
+) -> Result<Outcome, String> {
     let running = receivers::start(rig, receiver)?;
     let sent = sender.send(rig, capture, frames);
     std::thread::sleep(SETTLE);
@@ -31,7 +40,7 @@ pub fn run(rig: &Rig, sender: Sender, receiver: Receiver, capture: &Path, frames
 
 /// One run of a capture at a fixed rate: by Sluice's sender for Sluice and by tcpreplay for others, as each would
 /// be used; both keep the rate.
-pub fn run_at_rate(
+pub(crate) fn run_at_rate(
     rig: &Rig,
     receiver: Receiver,
     capture: &Path,
@@ -49,13 +58,15 @@ pub fn run_at_rate(
 }
 
 /// Plays a role in a namespace: a receiver, or the live-frames sender.
-pub fn play(arguments: &[String]) -> ExitCode {
+pub(crate) fn play(arguments: &[String]) -> ExitCode {
     let role = arguments.first().map(String::as_str).unwrap_or_default();
     let played = match role {
-        "recvmmsg_spin" => read_udp(MsgFlags::MSG_DONTWAIT),
-        "recvmmsg_block" => read_udp(MsgFlags::MSG_WAITFORONE),
+        "recvmmsg_spin" => read_udp(libc::MSG_DONTWAIT),
+        "recvmmsg_block" => read_udp(libc::MSG_WAITFORONE),
         "xsk_count" => count_xsk(),
-        "live-frames" => senders::play_live_frames(arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(1)),
+        "live-frames" => {
+            senders::play_live_frames(arguments.get(1).and_then(|n| n.parse().ok()).unwrap_or(1))
+        }
         other => Err(format!("no such role '{other}'")),
     };
     played.unwrap_or_else(|error| {
@@ -69,20 +80,40 @@ fn say(line: &str) -> Result<(), String> {
     std::io::stdout().flush().map_err(|e| e.to_string())
 }
 
-fn read_udp(flags: MsgFlags) -> Result<ExitCode, String> {
+fn read_udp(flags: libc::c_int) -> Result<ExitCode, String> {
     let stop = StopFlag::on_signals().map_err(|e| e.to_string())?;
     let socket = UdpSocket::bind((Ipv4Addr::from(RX_ADDRESS), PORT)).map_err(|e| e.to_string())?;
     // Wakes the blocking reader now and then to look at the flag.
     socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|e| e.to_string())?;
     setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20)).map_err(|e| e.to_string())?;
-    let mut buffers = vec![[0u8; 2_048]; BATCH];
-    let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH, None);
     say("ready")?;
+    let received = Reader::new(socket).count(flags, || stop.is_set());
+    say(&format!("received {received}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An AF_XDP reader that only counts: the same program and socket as Sluice's, and nothing behind them.
+fn count_xsk() -> Result<ExitCode, String> {
+    let stop = StopFlag::on_signals().map_err(|e| e.to_string())?;
+    let steering = Steering::attach(&SteeringSettings {
+        interface: RX_INTERFACE.to_owned(),
+        rules: vec![Destination::v4(RX_ADDRESS, PORT)],
+        hardware_time: false,
+        mode: AttachWish::NativeOnly,
+        napi_threads: false,
+    })
+    .map_err(|e| e.to_string())?;
+    let settings = LaneSettings { ring_entries: 65_536, chunks: 65_536, ..LaneSettings::of_queue(0) };
+    let mut source = XdpSource::open(&steering, &settings).map_err(|e| e.to_string())?;
+    say("ready")?;
+    let budget = Budget { frames: BATCH, bytes: usize::MAX };
     let mut received = 0u64;
-    let mut slices: Vec<[IoSliceMut<'_>; 1]> = buffers.iter_mut().map(|b| [IoSliceMut::new(b)]).collect();
-    while !stop.is_set() {
-        if let Ok(messages) = recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None) {
-            received += messages.count() as u64;
+    while !source.exhausted() {
+        for _ in 0..1_024 {
+            received += source.poll(0, budget, &mut |_frame| {}) as u64;
+        }
+        if stop.is_set() {
+            source.stop();
         }
     }
     say(&format!("received {received}"))?;

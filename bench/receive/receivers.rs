@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 /// Who receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Receiver {
+pub(crate) enum Receiver {
     /// `sluice run`: XDP, AF_XDP, decode, pool, queue, processor.
     Sluice,
     /// DPDK's testpmd, net_af_xdp, rxonly.
@@ -21,7 +21,7 @@ pub enum Receiver {
 }
 
 /// Those that this machine has; Sluice first.
-pub fn available() -> Vec<Receiver> {
+pub(crate) fn available() -> Vec<Receiver> {
     let testpmd = Command::new("dpdk-testpmd").arg("--help").output().is_ok();
     if !testpmd {
         eprintln!("receive: dpdk-testpmd is missing: scripts/setup --bench installs it");
@@ -38,7 +38,7 @@ pub fn available() -> Vec<Receiver> {
 
 impl Receiver {
     /// Its name in the table.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Receiver::Sluice => "sluice",
             Receiver::Testpmd => "testpmd",
@@ -49,7 +49,7 @@ impl Receiver {
     }
 
     /// Whether it can take the CME capture's two groups as well as the bench's own port.
-    pub fn counts_any_destination(self) -> bool {
+    pub(crate) fn counts_any_destination(self) -> bool {
         matches!(self, Receiver::Sluice | Receiver::Testpmd)
     }
 
@@ -64,7 +64,7 @@ impl Receiver {
 }
 
 /// A receiver that runs.
-pub struct Running {
+pub(crate) struct Running {
     receiver: Receiver,
     child: Child,
     // What it says after it is ready is read to the end, when it has been told to stop.
@@ -73,7 +73,7 @@ pub struct Running {
 }
 
 /// Starts a receiver on CPU 1 with real-time priority, as feed handlers run, and waits until it is ready.
-pub fn start(rig: &Rig, receiver: Receiver) -> Result<Running, String> {
+pub(crate) fn start(rig: &Rig, receiver: Receiver) -> Result<Running, String> {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", &rig.rx_namespace]);
     let mut files = Vec::new();
@@ -87,7 +87,17 @@ pub fn start(rig: &Rig, receiver: Receiver) -> Result<Running, String> {
             files.extend([report, config]);
         }
         Receiver::Testpmd => {
-            command.args(["dpdk-testpmd", "--no-telemetry", "-l", "0,1", "--main-lcore", "0", "--no-pci"]);
+            command.args([
+                "stdbuf",
+                "-oL",
+                "dpdk-testpmd",
+                "--no-telemetry",
+                "-l",
+                "0,1",
+                "--main-lcore",
+                "0",
+                "--no-pci",
+            ]);
             command.args(["--in-memory", "-m", "192", "--vdev"]);
             command.arg(format!("net_af_xdp0,iface={RX_INTERFACE}"));
             command.args(["--", "--forward-mode=rxonly", "--auto-start", "--total-num-mbufs=65536"]);
@@ -111,7 +121,10 @@ fn ready_output(receiver: Receiver, child: &mut Child) -> Result<Box<dyn BufRead
         Receiver::Sluice => (Box::new(stderr), Box::new(stdout)),
         _ => (Box::new(stdout), Box::new(stderr)),
     };
-    std::thread::spawn(move || std::io::copy(&mut BufReader::new(other), &mut std::io::sink()));
+    let aside = std::thread::spawn(move || {
+        let mut text = String::new();
+        BufReader::new(other).read_to_string(&mut text).map(|_| text).unwrap_or_default()
+    });
     let mut output = BufReader::new(spoken);
     let mut said = String::new();
     let (ready, _) = receiver.words();
@@ -119,7 +132,13 @@ fn ready_output(receiver: Receiver, child: &mut Child) -> Result<Box<dyn BufRead
         let before = said.len();
         let read = output.read_line(&mut said).map_err(|e| e.to_string())?;
         if read == 0 {
-            return Err(format!("{} ended before it was ready: {}", receiver.name(), said.trim()));
+            let aside = aside.join().unwrap_or_default();
+            return Err(format!(
+                "{} ended before it was ready: {} {}",
+                receiver.name(),
+                said.trim(),
+                aside.trim()
+            ));
         }
         if said[before..].contains(ready) {
             return Ok(Box::new(output));
@@ -129,7 +148,7 @@ fn ready_output(receiver: Receiver, child: &mut Child) -> Result<Box<dyn BufRead
 
 impl Running {
     /// Tells it to stop, and returns how many frames it counted.
-    pub fn stop(mut self) -> Result<u64, String> {
+    pub(crate) fn stop(mut self) -> Result<u64, String> {
         let id = nix::unistd::Pid::from_raw(self.child.id() as i32);
         let mut stdin = self.child.stdin.take();
         if self.receiver == Receiver::Testpmd {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 /// Who sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
+pub(crate) enum Sender {
     /// `sluice replay --to iface:` flat out.
     AfXdpTx,
     /// tcpreplay flat out, file in memory.
@@ -19,7 +19,7 @@ pub enum Sender {
 }
 
 /// Those that this machine has.
-pub fn available() -> Vec<Sender> {
+pub(crate) fn available() -> Vec<Sender> {
     let tcpreplay = Command::new("tcpreplay").arg("--version").output().is_ok();
     if !tcpreplay {
         eprintln!("receive: tcpreplay is missing: scripts/setup --bench installs it");
@@ -33,7 +33,7 @@ pub fn available() -> Vec<Sender> {
 
 impl Sender {
     /// Its name in the table.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Sender::AfXdpTx => "af_xdp_tx",
             Sender::Tcpreplay => "tcpreplay",
@@ -42,7 +42,7 @@ impl Sender {
     }
 
     /// Sends `frames` frames, on CPU 0, and returns how many went out and the seconds it took.
-    pub fn send(self, rig: &Rig, capture: &Path, frames: u64) -> Result<(u64, f64), String> {
+    pub(crate) fn send(self, rig: &Rig, capture: &Path, frames: u64) -> Result<(u64, f64), String> {
         let loops = (frames / CAPTURE_FRAMES).to_string();
         match self {
             Sender::AfXdpTx => replay(rig, capture, &["--speed", "max", "--loop", &loops]),
@@ -68,7 +68,7 @@ fn output_of(command: &mut Command) -> Result<String, String> {
 }
 
 /// `sluice replay` onto the rig, with more options; frames and seconds come from its JSON summary.
-pub fn replay(rig: &Rig, capture: &Path, options: &[&str]) -> Result<(u64, f64), String> {
+pub(crate) fn replay(rig: &Rig, capture: &Path, options: &[&str]) -> Result<(u64, f64), String> {
     let report = std::env::temp_dir().join(format!("{}-replay.json", rig.tx_namespace));
     let mut command = in_namespace(rig, env!("CARGO_BIN_EXE_sluice"));
     command.arg("replay").arg(capture).arg("--to").arg(format!("iface:{TX_INTERFACE}"));
@@ -82,13 +82,16 @@ pub fn replay(rig: &Rig, capture: &Path, options: &[&str]) -> Result<(u64, f64),
 }
 
 /// tcpreplay onto the rig, with more options.
-pub fn tcpreplay(rig: &Rig, capture: &Path, options: &[&str]) -> Result<(u64, f64), String> {
+pub(crate) fn tcpreplay(rig: &Rig, capture: &Path, options: &[&str]) -> Result<(u64, f64), String> {
     let mut command = in_namespace(rig, "tcpreplay");
     let text = output_of(command.args(["-q", "-K", "-i", TX_INTERFACE]).args(options).arg(capture))?;
     // "Actual: 1000000 packets (60000000 bytes) sent in 2.84 seconds"
     let words: Vec<&str> = text.split_whitespace().collect();
     let value_before = |word: &str| {
-        words.iter().position(|w| w.starts_with(word)).and_then(|at| words.get(at.checked_sub(1)?)?.parse::<f64>().ok())
+        words
+            .iter()
+            .position(|w| w.starts_with(word))
+            .and_then(|at| words.get(at.checked_sub(1)?)?.parse::<f64>().ok())
     };
     let frames = value_before("packets").ok_or_else(|| format!("tcpreplay says no packets: {text}"))?;
     let seconds = value_before("seconds").ok_or_else(|| format!("tcpreplay says no seconds: {text}"))?;
@@ -107,16 +110,20 @@ fn live_frames(rig: &Rig, frames: u64) -> Result<(u64, f64), String> {
 }
 
 /// The role of the live-frames sender: runs a program that transmits every frame back out of the interface.
-pub fn play_live_frames(frames: u64) -> Result<ExitCode, String> {
+pub(crate) fn play_live_frames(frames: u64) -> Result<ExitCode, String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("bpf/transmit.bpf.c");
     let object = std::env::temp_dir().join(format!("sluice-transmit-{}.o", std::process::id()));
     let multiarch = format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH);
     output_of(
-        Command::new("clang").args(["-O2", "-g", "-target", "bpf", &multiarch, "-c"]).arg(&source).arg("-o").arg(&object),
+        Command::new("clang")
+            .args(["-O2", "-g", "-target", "bpf", &multiarch, "-c"])
+            .arg(&source)
+            .arg("-o")
+            .arg(&object),
     )?;
     let loaded = ObjectBuilder::default().open_file(&object).and_then(|open| open.load());
     let _ = std::fs::remove_file(&object);
-    let mut loaded = loaded.map_err(|e| e.to_string())?;
+    let loaded = loaded.map_err(|e| e.to_string())?;
     let program = loaded.progs_mut().next().ok_or("no program in transmit.bpf.c")?;
     let index = nix::net::if_::if_nametoindex(TX_INTERFACE).map_err(|e| e.to_string())?;
     // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.

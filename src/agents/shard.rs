@@ -81,8 +81,11 @@ impl<S: FrameSource> Shard<S> {
     /// The books, when the processors have ended, too.
     pub fn into_report(mut self) -> ShardReport<S> {
         self.close_outlet();
-        let mut ledger =
-            Ledger { frames: self.intake.frames.clone(), messages: self.intake.messages.clone(), ..Ledger::default() };
+        let mut ledger = Ledger {
+            frames: self.intake.frames.clone(),
+            messages: self.intake.messages.clone(),
+            ..Ledger::default()
+        };
         if let Some(mut closed) = self.closed.take() {
             ledger.events = closed.settle();
             ledger.queues = closed.pushed;
@@ -158,7 +161,8 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
     }
 
     fn finished(&self) -> bool {
-        self.sources.iter().all(FrameSource::exhausted) && self.outlet.as_ref().is_none_or(EventOutlet::is_flushed)
+        self.sources.iter().all(FrameSource::exhausted)
+            && self.outlet.as_ref().is_none_or(EventOutlet::is_flushed)
     }
 
     fn stop(&mut self) {

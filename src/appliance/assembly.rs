@@ -130,7 +130,8 @@ pub fn assemble<S: FrameSource + Send + 'static>(
     let shards = shards
         .map(|(index, ((sources, parts), producers))| {
             let can_wait = sources.iter().all(FrameSource::can_wait);
-            let outlet = OutletParts { pool: parts.pool, classes: classes.clone(), producers, clock, can_wait };
+            let outlet =
+                OutletParts { pool: parts.pool, classes: classes.clone(), producers, clock, can_wait };
             Shard::new(ShardId(index as u8), sources, &intake, outlet, settings.threads.burst)
         })
         .collect();

@@ -7,8 +7,8 @@ use crate::event::{Class, ShardId};
 use crate::ledger::Board;
 use crate::os::{self, Clock};
 use crate::runtime::{
-    Agent, Drive, IdleStrategy, RunningThread, ThreadPlan, ThreadReport, Threading, ThreadingPlan, ThreadingWish,
-    plan_threads, spawn_all,
+    Agent, Drive, IdleStrategy, RunningThread, ThreadPlan, ThreadReport, Threading, ThreadingPlan,
+    ThreadingWish, plan_threads, spawn_all,
 };
 use crate::source::FrameSource;
 use std::sync::Arc;
@@ -43,7 +43,11 @@ pub struct Homecoming<S> {
 ///
 /// # Errors
 /// The CPUs that this process may use can't be read.
-pub(super) fn plan(settings: &Settings, shards: usize, drive: Drive) -> Result<ThreadingPlan, ApplianceError> {
+pub(super) fn plan(
+    settings: &Settings,
+    shards: usize,
+    drive: Drive,
+) -> Result<ThreadingPlan, ApplianceError> {
     let allowed = os::allowed_cpus()?;
     let wished: Vec<usize> = settings.threads.cpus.iter().map(|cpu| *cpu as usize).collect();
     if let Some(missing) = wished.iter().find(|cpu| !allowed.contains(cpu)) {
@@ -139,8 +143,9 @@ impl Crew {
             for agent in agents {
                 match agent.into_any().downcast::<Shard<S>>() {
                     Ok(shard) => shards.push(shard),
-                    Err(other) => processors
-                        .extend(other.downcast::<ProcessorAgent<Tally>>().ok().map(|agent| agent.into_report())),
+                    Err(other) => processors.extend(
+                        other.downcast::<ProcessorAgent<Tally>>().ok().map(|agent| agent.into_report()),
+                    ),
                 }
             }
         }

@@ -3,9 +3,9 @@
 use crate::config::ConfigError;
 use crate::os::OsError;
 use crate::pool::PoolError;
-use crate::runtime::RuntimeError;
 use crate::replay::ReplayError;
 use crate::report::Exit;
+use crate::runtime::RuntimeError;
 use crate::sink::SinkError;
 use crate::source::capture::CaptureError;
 use crate::source::xdp::XdpError;
@@ -37,6 +37,20 @@ pub enum ApplianceError {
     /// The machine refused something.
     #[error(transparent)]
     Os(#[from] OsError),
+    /// Zero-copy was demanded of a queue that copies.
+    #[error(
+        "zero_copy is \"require\", but queue {queue} of {interface} (driver {driver}) was given copy mode: write \
+         zero_copy = \"auto\" to receive by copying, or use a NIC whose driver has AF_XDP zero-copy (such as ice, i40e, \
+         igc or mlx5_core), attached in native mode"
+    )]
+    NoZeroCopy {
+        /// The interface.
+        interface: String,
+        /// The queue.
+        queue: u32,
+        /// The interface's driver, or words for none.
+        driver: String,
+    },
     /// A thread panicked: its part of the books is lost.
     #[error("thread {thread} panicked: {message}; this is a defect of Sluice, please report it")]
     Panicked {
@@ -56,7 +70,7 @@ impl ApplianceError {
         match self {
             ApplianceError::Config(_) | ApplianceError::Usage(_) => Exit::Usage,
             ApplianceError::Xdp(error) if error.machine_lacks() => Exit::MachineLacks,
-            ApplianceError::Pool(_) => Exit::MachineLacks,
+            ApplianceError::Pool(_) | ApplianceError::NoZeroCopy { .. } => Exit::MachineLacks,
             ApplianceError::Os(error) if error.machine_lacks() => Exit::MachineLacks,
             ApplianceError::Sink(error) if error.machine_lacks() => Exit::MachineLacks,
             _ => Exit::Failed,

@@ -8,6 +8,7 @@ use crate::config::{
     AttachWish as ConfigAttach, DriveMode as ConfigDrive, Interface, QueuesWish, Settings, ZeroCopyWish,
 };
 use crate::ledger::KernelBook;
+use crate::limits::LANES_PER_SHARD_MAX;
 use crate::os::{self, Clock, StopFlag};
 use crate::runtime::{Drive, ThreadingPlan};
 use crate::source::xdp::{
@@ -66,7 +67,7 @@ pub struct LiveOutcome {
 /// Works out lanes and threads.
 ///
 /// # Errors
-/// An interface or a queue that is not there; CPUs that may not be used.
+/// An interface or a queue that is not there, more queues than the shards can poll, CPUs that may not be used.
 pub fn plan_live(settings: &Settings) -> Result<LivePlan, ApplianceError> {
     settings.check_runnable()?;
     let mut lanes = Vec::new();
@@ -76,8 +77,23 @@ pub fn plan_live(settings: &Settings) -> Result<LivePlan, ApplianceError> {
         node = node.or(facts.numa_node);
         for queue in queues(interface, facts.rx_queues)? {
             let name = interface.name.clone();
-            lanes.push(PlannedLane { interface: index, name, queue, shard: lanes.len() % settings.threads.shards });
+            lanes.push(PlannedLane {
+                interface: index,
+                name,
+                queue,
+                shard: lanes.len() % settings.threads.shards,
+            });
         }
+    }
+    let room = settings.threads.shards * LANES_PER_SHARD_MAX;
+    if lanes.len() > room {
+        return Err(ApplianceError::Usage(format!(
+            "the interfaces have {} queues, and threads.shards = {} takes {room} ({LANES_PER_SHARD_MAX} a shard): write \
+             shards = {}, or list the queues that the feeds land in",
+            lanes.len(),
+            settings.threads.shards,
+            lanes.len().div_ceil(LANES_PER_SHARD_MAX)
+        )));
     }
     let shards = settings.threads.shards.min(lanes.len());
     let threads = crew::plan(settings, shards, Drive::Live)?;
@@ -142,9 +158,15 @@ fn kernel_book(lanes: Option<KernelBook>, steering: &[Steering]) -> Result<Kerne
     let lanes = lanes.unwrap_or_default();
     let mut book = KernelBook::default();
     for program in steering {
-        book.absorb(&program.program_book()?);
+        // Its notes are about redirected frames, and the lanes have them already.
+        book.absorb(&KernelBook { notes: Vec::new(), ..program.program_book()? });
     }
-    book.absorb(&KernelBook { received: lanes.received, lost: lanes.lost, notes: lanes.notes, ..KernelBook::default() });
+    book.absorb(&KernelBook {
+        received: lanes.received,
+        lost: lanes.lost,
+        notes: lanes.notes,
+        ..KernelBook::default()
+    });
     Ok(book)
 }
 
@@ -180,26 +202,39 @@ fn open_lanes(
     let mut opened: Vec<Vec<XdpSource>> = (0..shards).map(|_| Vec::new()).collect();
     for (shard, sources) in opened.iter_mut().enumerate() {
         let name = crate::agents::shard_name(crate::event::ShardId(shard as u8));
-        let cpu = plan.threads.threads.iter().find(|thread| thread.agents.contains(&name)).and_then(|t| t.cpu);
+        let cpu =
+            plan.threads.threads.iter().find(|thread| thread.agents.contains(&name)).and_then(|t| t.cpu);
         let lanes = plan.lanes.iter().filter(|lane| lane.shard == shard);
         let open = || -> Result<Vec<XdpSource>, ApplianceError> {
             cpu.map_or(Ok(()), os::pin_current_thread)?;
             lanes
                 .map(|lane| {
-                    let settings = lane_settings(&settings.interfaces[lane.interface], lane.queue)?;
-                    Ok(XdpSource::open(&steering[lane.interface], &settings)?)
+                    open_lane(&settings.interfaces[lane.interface], lane.queue, &steering[lane.interface])
                 })
                 .collect()
         };
-        let panicked = |_| ApplianceError::Panicked { thread: name.clone(), message: "while opening lanes".to_owned() };
+        let panicked =
+            |_| ApplianceError::Panicked { thread: name.clone(), message: "while opening lanes".to_owned() };
         *sources = std::thread::scope(|scope| scope.spawn(open).join()).map_err(panicked)??;
         parts.lines.extend(sources.iter().map(|source| source.report().to_string()));
     }
     Ok(opened)
 }
 
-fn lane_settings(interface: &Interface, queue: u32) -> Result<LaneSettings, ApplianceError> {
-    Ok(LaneSettings {
+fn open_lane(interface: &Interface, queue: u32, steering: &Steering) -> Result<XdpSource, ApplianceError> {
+    let source = XdpSource::open(steering, &lane_settings(interface, queue))?;
+    if interface.zero_copy == ZeroCopyWish::Require && !source.report().zero_copy {
+        return Err(ApplianceError::NoZeroCopy {
+            interface: interface.name.clone(),
+            queue,
+            driver: os::Interface::find(&interface.name)?.driver.unwrap_or_else(|| "unknown".to_owned()),
+        });
+    }
+    Ok(source)
+}
+
+fn lane_settings(interface: &Interface, queue: u32) -> LaneSettings {
+    LaneSettings {
         queue,
         ring_entries: interface.ring_entries,
         chunks: interface.ring_entries,
@@ -213,5 +248,5 @@ fn lane_settings(interface: &Interface, queue: u32) -> Result<LaneSettings, Appl
             ConfigDrive::BusyPoll => DriveMode::BusyPoll,
             ConfigDrive::NapiThread => DriveMode::NapiThread,
         },
-    })
+    }
 }

@@ -79,13 +79,15 @@ impl FrameSink for Way {
 fn open(destination: &Destination) -> Result<(Way, Option<String>), ApplianceError> {
     match destination {
         Destination::Udp(address) => Ok((Way::Udp(UdpSink::open(*address, UdpOptions::default())?), None)),
-        Destination::Interface { name, queue } => match XdpSink::open(name, &LaneSettings::of_queue(*queue)) {
-            Ok(sink) => Ok((Way::Xdp(Box::new(sink)), None)),
-            Err(error) => {
-                let sink = PacketSink::open(name)?;
-                Ok((Way::Packet(sink), Some(format!("sending by AF_PACKET: {error}"))))
+        Destination::Interface { name, queue } => {
+            match XdpSink::open(name, &LaneSettings::of_queue(*queue)) {
+                Ok(sink) => Ok((Way::Xdp(Box::new(sink)), None)),
+                Err(error) => {
+                    let sink = PacketSink::open(name)?;
+                    Ok((Way::Packet(sink), Some(format!("sending by AF_PACKET: {error}"))))
+                }
             }
-        },
+        }
     }
 }
 

@@ -27,8 +27,8 @@ fn describe(settings: &Settings) -> Result<String, std::fmt::Error> {
     for i in &settings.interfaces {
         writeln!(
             out,
-            "  interface {}: queues {}, drive {}, attach {}, zero-copy {}, chunk {}, rings of {}, hugepages {}",
-            i.name, i.queues, i.drive, i.attach, i.zero_copy, i.chunk, i.ring_entries, i.hugepages
+            "  interface {}: queues {}, drive {}, attach {}, zero-copy {}, rings of {}, hugepages {}",
+            i.name, i.queues, i.drive, i.attach, i.zero_copy, i.ring_entries, i.hugepages
         )?;
     }
     for feed in &settings.feeds {

@@ -1,16 +1,18 @@
 //! `sluice decode`: captures through the decoders, and what they hold.
 
-use super::output::print;
+use super::output::{print, warn_of};
 use super::{DecodeArgs, DecodeForm};
 use crate::appliance::{self, DecodeOutcome, MessageListing};
 use crate::config::Settings;
 use crate::feed::Accepted;
 use crate::report::{
-    DecodeReport, Exit, NamedStream, Style, summarize_decode, tab_separated, to_json,
+    CaptureFacts, CaptureFile, DecodeReport, Exit, NamedStream, Style, TcpFacts, summarize_decode,
+    tab_separated, to_json,
 };
+use crate::source::capture::CaptureStats;
 use crate::wire::{self, Message};
 use indicatif::ProgressBar;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::path::Path;
 
@@ -42,6 +44,7 @@ pub fn decode(args: &DecodeArgs) -> anyhow::Result<Exit> {
         _ => appliance::decode_captures(&args.files, &intake, None, &mut progress)?,
     };
     bar.finish_and_clear();
+    outcome.captures.iter().for_each(|(path, stats)| tell_damage(path, stats));
     let capture = capture_facts(&outcome);
     let (frames, messages) = (outcome.ledger.frames.clone(), outcome.ledger.messages.clone());
     let streams: Vec<NamedStream> = outcome.streams.into_iter().map(NamedStream::from).collect();
@@ -55,16 +58,27 @@ pub fn decode(args: &DecodeArgs) -> anyhow::Result<Exit> {
     Ok(report.exit_code())
 }
 
+/// Says that a capture could not be read to its proper end: what follows then counts only what came before.
+fn tell_damage(path: &Path, stats: &CaptureStats) {
+    if let Some(damage) = &stats.damaged {
+        warn_of("damaged capture", damage);
+    }
+    if stats.truncated_tail > 0 {
+        warn_of("truncated capture", &format_args!("{}: it ends in the middle of a record", path.display()));
+    }
+}
+
 /// Facts about the files: per file what was read, and TCP conversations, which are counted and not decoded.
-fn capture_facts(outcome: &DecodeOutcome) -> Value {
-    let files = outcome.captures.iter().map(|(path, stats)| {
-        let seconds = stats.last_ns.saturating_sub(stats.first_ns) as f64 / 1e9;
-        json!({ "file": path.display().to_string(), "seconds": seconds, "stats": stats })
+fn capture_facts(outcome: &DecodeOutcome) -> CaptureFacts {
+    let files = outcome.captures.iter().map(|(path, stats)| CaptureFile {
+        file: path.display().to_string(),
+        seconds: stats.last_ns.saturating_sub(stats.first_ns) as f64 / 1e9,
+        stats: stats.clone(),
     });
-    json!({
-        "files": files.collect::<Vec<_>>(),
-        "tcp": { "packets": outcome.tcp_packets, "flows": outcome.tcp_flows },
-    })
+    CaptureFacts {
+        files: files.collect(),
+        tcp: TcpFacts { packets: outcome.tcp_packets, flows: outcome.tcp_flows },
+    }
 }
 
 /// Prints messages as lines of JSON; a reader that went away ends the printing, not the decoding.

@@ -5,7 +5,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 const AFTER: &str = "\
-Reads pcap and pcapng, plain or compressed by gzip or zstd, whatever the file's name.
+Reads pcap, pcapng and ITCH 5.0 message files, plain or compressed by gzip or zstd, whatever the name.
 Files are read in the order given, as one input.
 Exit code 4 means that the books of what was read do not balance.
 
@@ -20,7 +20,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub struct DecodeArgs {
-    /// Captures: pcap or pcapng, also compressed.
+    /// Captures: pcap, pcapng or ITCH 5.0 message files, also compressed.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// What packets are: native, moldudp64-itch50, iex-tp, cme-mdp3, cboe-pitch, nyse-pillar, miax-mach,

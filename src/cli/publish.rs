@@ -3,10 +3,10 @@
 use super::output::print;
 use super::run::not_written;
 use crate::appliance::{Outcome, StreamOutcome};
-use crate::os::{self, MachineFacts};
+use crate::os::{self, Clock, MachineFacts};
 use crate::report::{
-    Exit, HotPath, Latencies, NamedLine, NamedStream, Report, ReportInput, Style, summarize, to_json, write_json,
-    write_plot,
+    Exit, HotPath, Latencies, NamedLine, NamedStream, Report, ReportInput, Style, summarize, to_json,
+    write_json, write_plot,
 };
 use crate::runtime::ThreadReport;
 use serde_json::{Value, json};
@@ -31,7 +31,11 @@ impl From<StreamOutcome> for NamedStream {
             name: stream.name.to_string(),
             session: stream.session,
             book: stream.book,
-            lines: stream.lines.into_iter().map(|(name, book, late)| NamedLine { name, book, late }).collect(),
+            lines: stream
+                .lines
+                .into_iter()
+                .map(|(name, book, late)| NamedLine { name, book, late })
+                .collect(),
         }
     }
 }
@@ -73,7 +77,7 @@ pub(super) fn threads_value(threads: &[ThreadReport]) -> Value {
 /// # Errors
 /// Standard output can't be written to.
 pub(super) fn publish(mut input: ReportInput, outputs: &Outputs<'_>) -> anyhow::Result<Exit> {
-    input.machine = json!(MachineFacts::collect(None));
+    input.machine = json!(MachineFacts::collect(Some(&Clock::new())));
     input.further.insert("memory".to_owned(), json!({ "resident_bytes": os::resident_bytes().ok() }));
     let mut exit = Exit::Done;
     let report = Report::new(input);

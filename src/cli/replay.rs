@@ -6,10 +6,12 @@ use super::values::VlanRewrite;
 use super::{Pace, ReplayArgs, ReplayTarget};
 use crate::appliance::{self, Destination, SentOutcome};
 use crate::config::Settings;
-use crate::os::{self, MachineFacts, StopFlag};
+use crate::os::{self, Clock, MachineFacts, StopFlag};
 use crate::replay::{ReplayBar, Rewrite, SendProgress, Speed, VlanChange};
 use crate::report::{Exit, ReportInput, write_json};
-use crate::source::capture::{CaptureOptions, CaptureReport, CaptureSource, Moment, PacingReport, TimeWindow};
+use crate::source::capture::{
+    CaptureOptions, CaptureReport, CaptureSource, Moment, PacingReport, TimeWindow,
+};
 use serde_json::{Map, Value, json};
 use std::time::{Duration, Instant};
 
@@ -104,6 +106,9 @@ fn note_capture(source: &mut CaptureSource, further: &mut Map<String, Value>) ->
     if let Some(damage) = &stats.damaged {
         warn_of("damaged capture", damage);
     }
+    if stats.truncated_tail > 0 {
+        warn_of("truncated capture", &format_args!("{} end in the middle of a record", stats.truncated_tail));
+    }
     match error {
         Some(error) => super::run::not_written(error),
         None => Exit::Done,
@@ -152,7 +157,7 @@ fn out(
     report.insert("elapsed_s".to_owned(), json!(sent.report.elapsed_ns as f64 / 1e9));
     let exit = note_capture(&mut sent.source, &mut report);
     report.insert("memory".to_owned(), json!({ "resident_bytes": os::resident_bytes().ok() }));
-    report.insert("machine".to_owned(), json!(MachineFacts::collect(None)));
+    report.insert("machine".to_owned(), json!(MachineFacts::collect(Some(&Clock::new()))));
     if let Some(path) = &args.report {
         write_json(path, &report)?;
     }

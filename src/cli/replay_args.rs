@@ -10,8 +10,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 const AFTER: &str = "\
-Reads pcap and pcapng, plain or compressed by gzip or zstd.
---from and --until are offsets from the first record: seconds, or with ns, us, ms, s, m or h.
+Reads pcap, pcapng and ITCH 5.0 message files, plain or compressed by gzip or zstd, whatever the name.
+A message file is sent as MoldUDP64 packets to 233.54.12.111:26477.
+--from and --until are offsets from the first record of the first file: seconds, or with ns, us, ms, s, m
+or h. Records without a timestamp are left out where either is given.
 --speed original keeps the gaps of the capture, 2x halves them, max leaves none; --pps sends evenly.
 
 Examples:
@@ -25,7 +27,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub struct ReplayArgs {
-    /// Captures: pcap or pcapng, also compressed; replayed in the order given.
+    /// Captures: pcap, pcapng or ITCH 5.0 message files, also compressed; replayed in the order given.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// Where frames go: inline (through this appliance), iface:NAME (whole frames onto an interface) or
@@ -61,8 +63,9 @@ pub struct ReplayArgs {
     /// Write the latency plot (SVG) to this file.
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
-    /// Memory that loaded captures may take, MiB; larger ones are refused with their size.
-    #[arg(long, value_name = "MIB", default_value = "4096")]
+    /// Memory for captures, MiB. Those that fit are read once, before the start; larger ones are read by a thread
+    /// of its own during the replay, and once more for each loop.
+    #[arg(long, value_name = "MIB", default_value = "256")]
     pub memory_cap: NonZeroU64,
     /// Put records in order of time within a window of this many records; 0 keeps the order of the file.
     #[arg(long, value_name = "N", default_value = "0")]
@@ -290,7 +293,7 @@ mod tests {
     fn defaults_and_rewriting() {
         let args = replay(&[]).expect("is right");
         assert!(args.rewrite.is_nothing() && args.to == ReplayTarget::Inline);
-        assert_eq!((args.loops.get(), args.sort_window, args.memory_cap.get()), (1, 0, 4_096));
+        assert_eq!((args.loops.get(), args.sort_window, args.memory_cap.get()), (1, 0, 256));
         let words =
             ["--to", "iface:x", "--vlan", "905", "--src-mac", "02:00:00:00:00:01", "--dst-ip", "1.2.3.4"];
         let rewrite = replay(&words).expect("is right").rewrite;

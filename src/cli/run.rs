@@ -60,7 +60,10 @@ fn topology(plan: &LivePlan, as_json: bool) -> anyhow::Result<String> {
         let whole = json!({ "lanes": lanes, "numa_node": plan.node, "threads": plan.threads });
         return Ok(format!("{}\n", serde_json::to_string_pretty(&whole)?));
     }
-    let lanes = plan.lanes.iter().map(|lane| format!("lane    {} queue {}: shard-{}\n", lane.name, lane.queue, lane.shard));
+    let lanes = plan
+        .lanes
+        .iter()
+        .map(|lane| format!("lane    {} queue {}: shard-{}\n", lane.name, lane.queue, lane.shard));
     Ok(format!("{}{}", lanes.collect::<String>(), plan.threads))
 }
 

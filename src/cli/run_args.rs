@@ -30,7 +30,7 @@ pub struct RunArgs {
     /// Write the latency plot (SVG) to this file; goes before report.plot of the config file.
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
-    /// Print what would be started, agents, threads, lanes and pools, and start nothing.
+    /// Print what would be started, lanes, threads and agents, and start nothing.
     #[arg(long, conflicts_with_all = ["duration", "report", "plot"])]
     pub print_topology: bool,
     /// Print the report (or the topology) as JSON instead of the summary.

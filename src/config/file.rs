@@ -4,9 +4,7 @@
 //! unknown key is refused. config/appliance.toml documents every key; a test holds its values against these.
 
 use super::validate as check;
-use super::wishes::{
-    AttachWish, ChunkWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish,
-};
+use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Class, Protocol};
 use garde::Validate;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -57,9 +55,6 @@ pub(super) struct InterfaceTable {
     #[serde(default)]
     #[garde(skip)]
     pub(super) zero_copy: ZeroCopyWish,
-    #[serde(default)]
-    #[garde(skip)]
-    pub(super) chunk_bytes: ChunkWish,
     #[serde(default = "ring_entries")]
     #[garde(custom(check::power_of_two(check::RING_ENTRIES_MIN, check::RING_ENTRIES_MAX)))]
     pub(super) ring_entries: u32,

@@ -3,9 +3,7 @@
 use super::error::{ConfigError, Finding, line_of, line_of_key};
 use super::file::{ConfigFile, FeedTable, InterfaceTable};
 use super::validate;
-use super::wishes::{
-    AttachWish, ChunkWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish,
-};
+use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Class, Destination, Protocol};
 use crate::limits::SLOT_PAYLOAD_BYTES;
 use serde::Deserialize;
@@ -55,8 +53,6 @@ pub struct Interface {
     pub attach: AttachWish,
     /// Whether the NIC writes into the UMEM.
     pub zero_copy: ZeroCopyWish,
-    /// Bytes of a UMEM chunk.
-    pub chunk: ChunkWish,
     /// Entries of the fill ring and of the RX ring each; a power of two.
     pub ring_entries: u32,
     /// Whether the UMEM is asked for in hugepages.
@@ -114,7 +110,7 @@ pub struct ThreadSettings {
     pub mode: ThreadingWish,
     /// What an agent does without work.
     pub idle: IdleWish,
-    /// CPUs to pin to, in this order and distinct; empty leaves the choice to the program.
+    /// CPUs to pin to, distinct, in any order; empty for all that the process may use.
     pub cpus: Vec<u32>,
     /// SCHED_FIFO priority, 1 to 99; `None` keeps the ordinary scheduler.
     pub fifo_priority: Option<u8>,
@@ -274,7 +270,6 @@ fn interface(table: &InterfaceTable) -> Interface {
         drive: table.drive,
         attach: table.attach,
         zero_copy: table.zero_copy,
-        chunk: table.chunk_bytes,
         ring_entries: table.ring_entries,
         hugepages: table.hugepages,
     }

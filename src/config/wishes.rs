@@ -10,12 +10,12 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DriveMode {
-    /// The kernel's NAPI runs on another core, the shard spins on the RX ring: no system call.
+    /// The kernel's NAPI runs on the interrupt's core, the shard polls the RX ring: no system call in copy mode.
     #[default]
     Interrupt,
-    /// The shard runs NAPI itself, one system call per burst (SO_PREFER_BUSY_POLL).
+    /// The shard runs NAPI itself, one system call per turn (SO_PREFER_BUSY_POLL).
     BusyPoll,
-    /// A kernel thread busy-polls NAPI (kernel 6.18 or newer).
+    /// A kernel thread per queue runs NAPI (the interface's `threaded` setting).
     NapiThread,
 }
 
@@ -86,69 +86,6 @@ pub enum IdleWish {
     Backoff,
 }
 
-/// Bytes of a UMEM chunk (`chunk_bytes`): `"auto"`, 2048 or 4096.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ChunkWish {
-    /// By the interface's MTU.
-    #[default]
-    Auto,
-    /// 2,048 bytes.
-    Bytes2048,
-    /// 4,096 bytes.
-    Bytes4096,
-}
-
-impl ChunkWish {
-    /// The wished size in bytes; `None` leaves it to the MTU.
-    pub const fn bytes(self) -> Option<u32> {
-        match self {
-            ChunkWish::Auto => None,
-            ChunkWish::Bytes2048 => Some(2_048),
-            ChunkWish::Bytes4096 => Some(4_096),
-        }
-    }
-}
-
-impl Serialize for ChunkWish {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.bytes() {
-            None => serializer.serialize_str("auto"),
-            Some(bytes) => serializer.serialize_u32(bytes),
-        }
-    }
-}
-
-struct ChunkVisitor;
-
-impl Visitor<'_> for ChunkVisitor {
-    type Value = ChunkWish;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"auto\", 2048 or 4096 (bytes)")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<ChunkWish, E> {
-        match text {
-            "auto" => Ok(ChunkWish::Auto),
-            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
-        }
-    }
-
-    fn visit_i64<E: Error>(self, bytes: i64) -> Result<ChunkWish, E> {
-        match bytes {
-            2_048 => Ok(ChunkWish::Bytes2048),
-            4_096 => Ok(ChunkWish::Bytes4096),
-            _ => Err(E::invalid_value(Unexpected::Signed(bytes), &self)),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for ChunkWish {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ChunkWish, D::Error> {
-        deserializer.deserialize_any(ChunkVisitor)
-    }
-}
-
 /// Which receive queues of an interface are taken (`queues`): `"all"` or a list of numbers from 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum QueuesWish {
@@ -211,7 +148,7 @@ macro_rules! display_as_in_toml {
     )* };
 }
 
-display_as_in_toml!(DriveMode, AttachWish, ZeroCopyWish, HugeWish, ThreadingWish, IdleWish, ChunkWish);
+display_as_in_toml!(DriveMode, AttachWish, ZeroCopyWish, HugeWish, ThreadingWish, IdleWish);
 
 impl fmt::Display for QueuesWish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -230,7 +167,6 @@ mod tests {
     fn wishes_print_as_they_are_written() {
         assert_eq!(DriveMode::NapiThread.to_string(), "napi-thread");
         assert_eq!(HugeWish::TwoMiB.to_string(), "2MiB");
-        assert_eq!(ChunkWish::Bytes4096.to_string(), "4096");
         assert_eq!(QueuesWish::List(vec![0, 3]).to_string(), "[0, 3]");
     }
 }

@@ -166,8 +166,7 @@ impl Intake {
         packet: &[u8],
         destination: Destination,
     ) -> Result<Protocol, FrameReject> {
-        let protocol =
-            wire::detect::detect(packet, destination).ok_or(FrameReject::UnknownDestination)?;
+        let protocol = wire::detect::detect(packet, destination).ok_or(FrameReject::UnknownDestination)?;
         self.table.set_protocol(endpoint, protocol);
         Ok(protocol)
     }
@@ -225,7 +224,7 @@ impl<O: Outlet> Visit<'_, O> {
             return PacketVerdict::BadSequence;
         }
         if run.kind != RunKind::Data || run.session != sequencer.session() || !sequencer.started() {
-            if !Self::follow(run, state) {
+            if !Self::follow(run, line, state) {
                 return PacketVerdict::Whole(Verdict::Stale);
             }
         } else if sequencer.is_of_ended_epoch(run.session, run.send_ns) {
@@ -259,7 +258,7 @@ impl<O: Outlet> Visit<'_, O> {
     /// Heartbeats, resets, new sessions, first runs: what moves a stream's epoch. False for a run of an ended one.
     #[cold]
     #[inline(never)]
-    fn follow(run: &Run, state: &mut StreamState) -> bool {
+    fn follow(run: &Run, line: u8, state: &mut StreamState) -> bool {
         let StreamState { sequencer, book, .. } = state;
         let begin = EpochBegin {
             sequence: run.sequence,
@@ -280,9 +279,9 @@ impl<O: Outlet> Visit<'_, O> {
         }
         match run.kind {
             RunKind::Data => {}
-            RunKind::Reset if sequencer.is_copy_of_reset(run.sequence, run.send_ns) => {}
+            RunKind::Reset if sequencer.is_copy_of_reset(run.sequence, run.send_ns, line) => {}
             RunKind::Reset => sequencer.begin_epoch(begin, book),
-            RunKind::Heartbeat if sequencer.is_restart(run.sequence, run.send_ns) => {
+            RunKind::Heartbeat if sequencer.is_restart(run.sequence, run.send_ns, line) => {
                 sequencer.begin_epoch(EpochBegin { by_reset: true, ..begin }, book);
             }
             RunKind::Heartbeat | RunKind::EndOfSession => sequencer.announce_next(run.sequence, book),

@@ -35,6 +35,8 @@ pub struct Sequencer {
     // Whether the last number that left the window was missing: a gap is counted where a missing range begins.
     leaving_gap: bool,
     epoch_began_by_reset: bool,
+    // Bit set of the lines that brought numbers in this epoch.
+    lines: u8,
     session: u128,
     previous_session: Option<u128>,
     epoch_send_ns: Nanos,
@@ -50,6 +52,7 @@ impl Default for Sequencer {
             started: false,
             leaving_gap: false,
             epoch_began_by_reset: false,
+            lines: 0,
             session: 0,
             previous_session: None,
             epoch_send_ns: 0,
@@ -87,6 +90,7 @@ impl Sequencer {
     /// A number, at most [`crate::limits::SEQUENCE_NUMBER_MAX`], arrives on a line.
     #[inline]
     pub fn arrive(&mut self, sequence: u64, line: u8, book: &mut StreamBook) -> Verdict {
+        self.lines |= 1 << line;
         if sequence == self.next {
             self.advance(1 << line, book);
             book.seen += 1;
@@ -187,6 +191,7 @@ impl Sequencer {
         self.session = begin.session;
         self.started = true;
         self.epoch_began_by_reset = begin.by_reset;
+        self.lines = 0;
         self.epoch_send_ns = begin.send_ns;
         self.newest_send_ns = begin.send_ns;
         book.epochs += 1;
@@ -221,16 +226,27 @@ impl Sequencer {
             || (session != self.session && self.previous_session == Some(session))
     }
 
-    /// Whether a reset that names `sequence` is another line's copy of the one that began this epoch.
-    pub fn is_copy_of_reset(&self, sequence: u64, send_ns: Nanos) -> bool {
-        let not_newer = send_ns == 0 || send_ns <= self.newest_send_ns;
-        self.epoch_began_by_reset && sequence == self.first && not_newer
+    /// Whether a reset that names `sequence` on `line` is a copy of the one that began this epoch: nothing but the
+    /// reset itself has come since, or it comes on a line that has not followed into this epoch yet, or it was sent
+    /// before what has come since.
+    pub fn is_copy_of_reset(&self, sequence: u64, send_ns: Nanos, line: u8) -> bool {
+        let nothing_since = self.next <= self.first + 1;
+        let not_newer = send_ns != 0 && send_ns <= self.newest_send_ns;
+        self.epoch_began_by_reset
+            && sequence == self.first
+            && (nothing_since || not_newer || self.is_behind(line))
     }
 
-    /// Whether a heartbeat that names `sequence` announces a restart under the same session, as IEX-TP does: back
-    /// to the first number, sent after all that this epoch has seen.
-    pub fn is_restart(&self, sequence: u64, send_ns: Nanos) -> bool {
-        sequence <= 1 && sequence < self.next && send_ns > self.newest_send_ns
+    /// Whether a heartbeat that names `sequence` on `line` announces a restart under the same session, as IEX-TP does:
+    /// back to the first number, sent after all that this epoch has seen, on a line that was in this epoch. A line that
+    /// was not is only on its way into it.
+    pub fn is_restart(&self, sequence: u64, send_ns: Nanos, line: u8) -> bool {
+        sequence <= 1 && sequence < self.next && send_ns > self.newest_send_ns && !self.is_behind(line)
+    }
+
+    /// Whether other lines have brought numbers in this epoch and `line` has not.
+    fn is_behind(&self, line: u8) -> bool {
+        self.lines != 0 && self.lines & (1 << line) == 0
     }
 
     /// Remembers the newest send time of the epoch.
@@ -256,18 +272,23 @@ pub struct EpochBegin {
 /// Counts the fate of a number that leaves the window.
 #[inline]
 fn settle(leaving: u8, leaving_gap: &mut bool, book: &mut StreamBook) {
-    if leaving == 0 {
-        book.missing += 1;
-        book.gaps += u64::from(!*leaving_gap);
-        *leaving_gap = true;
-        return;
+    match leaving {
+        0 => {
+            book.missing += 1;
+            book.gaps += u64::from(!*leaving_gap);
+            *leaving_gap = true;
+        }
+        // No number of this epoch leaves, so a gap before it goes on behind it.
+        BLANK => {}
+        lines => settle_seen(lines, leaving_gap, book),
     }
-    if leaving == BLANK {
-        return;
-    }
+}
+
+#[inline]
+fn settle_seen(lines: u8, leaving_gap: &mut bool, book: &mut StreamBook) {
     *leaving_gap = false;
-    if leaving.is_power_of_two() {
-        only(&mut book.lines, leaving.trailing_zeros() as usize);
+    if lines.is_power_of_two() {
+        only(&mut book.lines, lines.trailing_zeros() as usize);
     }
 }
 
@@ -360,20 +381,56 @@ mod tests {
         assert_eq!((book.expected, book.seen, book.missing, book.gaps), (3, 1, 2, 1));
     }
 
+    fn begin_by_reset(sequencer: &mut Sequencer, book: &mut StreamBook, send_ns: Nanos) {
+        sequencer.begin_epoch(EpochBegin { sequence: 1, session: 0, send_ns, by_reset: true }, book);
+    }
+
     #[test]
     fn restarts_and_their_copies() {
         let (mut sequencer, mut book) = begun(1);
         sequencer.arrive(1, 0, &mut book);
         sequencer.note_sent(50);
-        assert!(!sequencer.is_restart(2, 60), "an ordinary heartbeat");
-        assert!(!sequencer.is_restart(1, 40), "sent before what was seen");
-        assert!(sequencer.is_restart(1, 60));
-        let begin = EpochBegin { sequence: 1, session: 0, send_ns: 60, by_reset: true };
-        sequencer.begin_epoch(begin, &mut book);
+        assert!(!sequencer.is_restart(2, 60, 0), "an ordinary heartbeat");
+        assert!(!sequencer.is_restart(1, 40, 0), "sent before what was seen");
+        assert!(!sequencer.is_restart(1, 60, 1), "another line that is only beginning");
+        assert!(sequencer.is_restart(1, 60, 0));
+        begin_by_reset(&mut sequencer, &mut book, 60);
         assert!(sequencer.is_of_ended_epoch(0, 50));
         assert!(!sequencer.is_of_ended_epoch(0, 60));
-        assert!(sequencer.is_copy_of_reset(1, 60));
-        assert!(!sequencer.is_copy_of_reset(1, 61));
         assert_eq!(book.epochs, 2);
+    }
+
+    #[test]
+    fn the_other_line_follows_into_an_epoch_and_then_restarts_again() {
+        let (mut sequencer, mut book) = begun(1);
+        begin_by_reset(&mut sequencer, &mut book, 60);
+        sequencer.arrive(1, 0, &mut book);
+        sequencer.arrive(2, 0, &mut book);
+        sequencer.note_sent(70);
+        // Line B announces it later than line A's first messages were sent.
+        assert!(!sequencer.is_restart(1, 71, 1));
+        assert!(sequencer.is_copy_of_reset(1, 71, 1) && sequencer.is_copy_of_reset(1, 0, 1));
+        assert_eq!(sequencer.arrive(1, 1, &mut book), Verdict::Duplicate);
+        // Now both lines are in the epoch: the next one is another.
+        assert!(sequencer.is_restart(1, 80, 1));
+        assert!(!sequencer.is_copy_of_reset(1, 80, 1) && !sequencer.is_copy_of_reset(1, 0, 1));
+        assert!(sequencer.is_copy_of_reset(1, 70, 0), "a late copy of the first reset");
+    }
+
+    #[test]
+    fn a_repeated_reset_without_send_times_is_a_copy_until_numbers_follow() {
+        let (mut sequencer, mut book) = begun(1);
+        begin_by_reset(&mut sequencer, &mut book, 0);
+        assert!(sequencer.is_copy_of_reset(1, 0, 0));
+        sequencer.arrive(1, 0, &mut book);
+        assert!(sequencer.is_copy_of_reset(1, 0, 0), "the reset's own message");
+        sequencer.arrive(2, 0, &mut book);
+        assert!(!sequencer.is_copy_of_reset(1, 0, 0));
+    }
+
+    #[test]
+    fn a_restart_is_seen_by_a_listener_who_joined_in_silence() {
+        let (sequencer, _) = begun(9_000);
+        assert!(sequencer.is_restart(1, 60, 0));
     }
 }

@@ -18,7 +18,24 @@ pub struct EndpointIndex(pub u32);
 struct Feed {
     name: Option<String>,
     protocol: Protocol,
-    lines: Vec<(String, Destination)>,
+    // In place, so that a feed that nobody configured allocates nothing when its first packet comes.
+    lines: [Option<FeedEnd>; LINES_MAX],
+}
+
+/// A line's name, where it was given one, and its destination.
+type FeedEnd = (Option<String>, Destination);
+
+impl Feed {
+    fn new(name: Option<String>, protocol: Protocol) -> Feed {
+        Feed { name, protocol, lines: [const { None }; LINES_MAX] }
+    }
+
+    /// Enters a line at the first free place; `None` when there is none.
+    fn join(&mut self, name: Option<String>, destination: Destination) -> Option<u8> {
+        let place = self.lines.iter().position(Option::is_none)?;
+        self.lines[place] = Some((name, destination));
+        Some(place as u8)
+    }
 }
 
 /// Endpoints, feeds and streams of one shard.
@@ -63,10 +80,11 @@ impl StreamTable {
     fn configure(&mut self, line: &FeedLine) {
         let feed = line.feed as usize;
         while self.feeds.len() <= feed {
-            let name = Some(line.feed_name.clone());
-            self.feeds.push(Feed { name, protocol: line.protocol, lines: Vec::new() });
+            self.feeds.push(Feed::new(Some(line.feed_name.clone()), line.protocol));
         }
-        self.feeds[feed].lines.push((line.line_name.clone(), line.destination));
+        if let Some(place) = self.feeds[feed].lines.get_mut(usize::from(line.line)) {
+            *place = Some((Some(line.line_name.clone()), line.destination));
+        }
         self.enter(Endpoint {
             destination: line.destination,
             protocol: Some(line.protocol),
@@ -185,27 +203,21 @@ impl StreamTable {
         let protocol = record.protocol?;
         let sibling = self.sibling_feed(&record.destination, protocol, unit, session);
         let feed = sibling.unwrap_or_else(|| {
-            self.feeds.push(Feed { name: None, protocol, lines: Vec::with_capacity(LINES_MAX) });
+            self.feeds.push(Feed::new(None, protocol));
             (self.feeds.len() - 1) as u32
         });
-        let lines = &mut self.feeds[feed as usize].lines;
-        let line = lines.len();
-        if line == LINES_MAX {
-            return None;
-        }
-        // "A" to "D" in the order of their appearance, LINES_MAX is 4; CME's groups say which line they are.
-        let letter = cme_line(protocol, &record.destination).unwrap_or(char::from(b'A' + line as u8));
-        lines.push((letter.to_string(), record.destination));
+        let line = self.feeds[feed as usize].join(None, record.destination)?;
         let record = &mut self.endpoints[endpoint.0 as usize];
         record.feed = Some(feed);
-        record.line = line as u8;
+        record.line = line;
         Some(feed)
     }
 
     /// The feed that an unconfigured endpoint is another line of: one whose stream of the same unit is in the same
-    /// session; for CME, which has no session, one whose group differs as the venue's A and B groups do.
+    /// session; for CME, which has no session, one whose group differs as the venue's A and B groups do. A MACH session
+    /// is one byte that all of a venue's channels start at 1, so that it proves nothing.
     fn sibling_feed(&self, to: &Destination, protocol: Protocol, unit: u32, session: u128) -> Option<u32> {
-        if session == 0 {
+        if !matches!(protocol, Protocol::Moldudp64Itch50 | Protocol::IexTp) {
             return self.endpoints.iter().find_map(|other| {
                 let known = other.feed?;
                 (other.protocol == Some(protocol) && are_cme_lines(protocol, to, &other.destination))
@@ -249,27 +261,31 @@ impl StreamTable {
     fn snapshot(&self, state: &StreamState) -> Option<StreamSnapshot> {
         let protocol = Protocol::from_u8(state.protocol)?;
         let feed = self.feeds.get(state.feed as usize)?;
-        let mut lines: Vec<_> =
-            feed.lines.iter().enumerate().filter(|(i, _)| state.lines & (1 << i) != 0).collect();
-        lines.sort_by(|(_, (one, _)), (_, (two, _))| one.cmp(two));
+        let seen = feed.lines.iter().enumerate().filter(|(i, _)| state.lines & (1 << i) != 0);
+        let mut lines: Vec<(String, &Destination, usize)> = seen
+            .filter_map(|(i, end)| end.as_ref().map(|(name, destination)| (i, name, destination)))
+            .map(|(i, name, to)| (name.clone().unwrap_or_else(|| line_name(protocol, to, i)), to, i))
+            .collect();
+        lines.sort();
         let name = feed.name.clone().unwrap_or_else(|| match lines.first() {
-            Some((_, (_, destination))) => destination.to_string(),
+            Some((_, destination, _)) => destination.to_string(),
             None => protocol.to_string(),
         });
+        let lateness = |i| state.lateness.as_ref().and_then(|late: &Lateness| late.percentiles(i));
         Some(StreamSnapshot {
             protocol,
             name: StreamName { feed: name, unit: state.unit },
             session: session_text(protocol, state.sequencer.session()),
             book: state.book.clone(),
-            lines: lines
-                .into_iter()
-                .map(|(i, (name, _))| {
-                    let lateness = state.lateness.as_ref().and_then(|late: &Lateness| late.percentiles(i));
-                    (name.clone(), state.book.lines[i], lateness)
-                })
-                .collect(),
+            lines: lines.into_iter().map(|(name, _, i)| (name, state.book.lines[i], lateness(i))).collect(),
         })
     }
+}
+
+/// What a line is called that nobody named: as its CME group says, else "A" to "D" in the order of appearance
+/// (`LINES_MAX` is 4).
+fn line_name(protocol: Protocol, destination: &Destination, line: usize) -> String {
+    cme_line(protocol, destination).unwrap_or(char::from(b'A' + line as u8)).to_string()
 }
 
 /// CME sends line A of a channel to 224.0.31.x port 14ccc and line B to 224.0.32.x port 15ccc, x and ccc equal.
@@ -334,6 +350,34 @@ mod tests {
         let one = table.find_stream(b, 0, 0).expect("room");
         assert_eq!(table.find_stream(a, 0, 0), Some(one));
         assert_ne!(table.find_stream(other, 0, 0), Some(one));
+    }
+
+    #[test]
+    fn channels_with_equal_mach_sessions_stay_apart() {
+        let mut table = table(&[]);
+        let one = admit(&mut table, Destination::v4([224, 0, 105, 1], 51_001), Protocol::MiaxMach);
+        let two = admit(&mut table, Destination::v4([224, 0, 105, 2], 51_002), Protocol::MiaxMach);
+        let stream = table.find_stream(one, 0, 1).expect("room");
+        begin(&mut table, stream, 1);
+        assert_ne!(table.find_stream(two, 0, 1), Some(stream));
+    }
+
+    #[test]
+    fn a_fifth_line_is_refused() {
+        let mut table = StreamTable::allocate(8, 8, 1, &[]);
+        let places: Vec<Option<u32>> = (1..=5)
+            .map(|port| {
+                let line = admit(&mut table, Destination::v4([233, 0, 0, 1], port), Protocol::IexTp);
+                let stream = table.find_stream(line, 1, 77);
+                if port == 1 {
+                    begin(&mut table, 0, 77);
+                }
+                stream
+            })
+            .collect();
+        assert_eq!(places, [Some(0), Some(0), Some(0), Some(0), None]);
+        let names: Vec<String> = table.settle().remove(0).lines.into_iter().map(|(name, ..)| name).collect();
+        assert_eq!(names, ["A", "B", "C", "D"]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct MessageBook {
     pub rejected: [u64; MessageReject::COUNT],
 }
 
-/// Events: `accepted = delivered + deduplicated + Σ dead_lettered + Σ shed + in_flight`.
+/// Events: `accepted = delivered + Σ shed + in_flight`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventBook {
     /// Events that were given a slot.

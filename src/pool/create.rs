@@ -10,8 +10,8 @@ use crate::event::ShardId;
 use crate::limits::SHARDS_MAX;
 use crate::os::{HugeWish, MemoryError, MemoryWish, Region, RegionReport};
 use rtrb::RingBuffer;
-use std::num::NonZeroU16;
 use std::fmt;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 

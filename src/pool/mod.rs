@@ -1,4 +1,4 @@
-//! The event pool: slots for events in one locked piece of memory, and the tickets that are the right to a slot.
+//! The event pool: slots for events in one piece of memory, and the tickets that are the right to a slot.
 //!
 //! A shard owns a pool. It acquires a ticket, writes the event into the ticket's slot once, and from then on only
 //! the ticket travels: through a queue to a processor, and home through a return ring of the processor's own. Each

@@ -161,6 +161,8 @@ impl<S: FrameSink, C: Fn() -> Nanos> Sender<S, C> {
     fn turn(&mut self, now: Nanos, run: &mut Run, so_far: &mut SendProgress) -> Result<usize, SinkError> {
         let Sender { source, rewrite, sink, clock } = self;
         run.due.clear();
+        // A loop's end means nothing here; unasked, the source would end each further burst at its first frame.
+        source.begins_again();
         let frames =
             source.poll(now, Budget { frames: BATCH_FRAMES, bytes: usize::MAX }, &mut |frame: Frame<'_>| {
                 so_far.bytes += frame.bytes.len() as u64;

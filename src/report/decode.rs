@@ -4,8 +4,37 @@ use super::books::{FramesReport, MessagesReport, UnequalSides};
 use super::exit::Exit;
 use super::streams::{NamedStream, StreamReport};
 use crate::ledger::{FrameBook, MessageBook};
+use crate::source::capture::CaptureStats;
 use serde::Serialize;
-use serde_json::Value;
+
+/// One capture file, as far as it was read.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CaptureFile {
+    /// Its path, as it was given.
+    pub file: String,
+    /// From its first record to its last, by their timestamps.
+    pub seconds: f64,
+    /// What was found in it.
+    pub stats: CaptureStats,
+}
+
+/// TCP among the frames: counted, not decoded.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct TcpFacts {
+    /// Segments.
+    pub packets: u64,
+    /// Conversations: pairs of endpoints, both directions together.
+    pub flows: u64,
+}
+
+/// What was read, before it was decoded.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CaptureFacts {
+    /// The files, in the order they were read.
+    pub files: Vec<CaptureFile>,
+    /// TCP in them.
+    pub tcp: TcpFacts,
+}
 
 /// The result of a decode. Written in the order of its fields; `streams` is the contract.
 #[derive(Clone, Debug, Serialize)]
@@ -17,7 +46,7 @@ pub struct DecodeReport {
     /// The messages book.
     pub messages: MessagesReport,
     /// Facts about the capture files.
-    pub capture: Value,
+    pub capture: CaptureFacts,
     /// Whether every equation holds.
     pub balanced: bool,
     /// The equations that don't.
@@ -30,7 +59,7 @@ impl DecodeReport {
         streams: Vec<NamedStream>,
         frames: &FrameBook,
         messages: &MessageBook,
-        capture: Value,
+        capture: CaptureFacts,
     ) -> DecodeReport {
         let streams: Vec<StreamReport> = streams.into_iter().map(StreamReport::from).collect();
         let frames = FramesReport::from(frames);

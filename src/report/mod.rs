@@ -20,7 +20,7 @@ pub use books::{
     Counts, EventsReport, FramesReport, KernelReport, LedgerReport, MessagesReport, UnequalSides,
 };
 pub use curve::text_plot;
-pub use decode::DecodeReport;
+pub use decode::{CaptureFacts, CaptureFile, DecodeReport, TcpFacts};
 pub use error::ReportError;
 pub use exit::Exit;
 pub use json::{to_json, write_atomically, write_json};

@@ -56,7 +56,7 @@ pub struct ReportInput {
     pub latencies: Latencies,
     /// Cost counters.
     pub hot_path: HotPath,
-    /// From the first frame's readiness to the last event's end.
+    /// From the start of the threads to the end of the last one, idle time included.
     pub elapsed: Duration,
     /// Places of the queues, indexed by [`Class`]; `None` where there were no queues.
     pub queue_capacities: Option<[usize; Class::ALL.len()]>,
@@ -131,7 +131,7 @@ pub struct Report {
     pub hot_path: HotPath,
     /// Seconds that it took.
     pub elapsed_s: f64,
-    /// Events delivered per second of that time.
+    /// Events delivered per second of that time: of a live run an average over its pauses, too.
     pub events_per_s: f64,
     /// The machine.
     pub machine: Value,

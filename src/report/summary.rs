@@ -2,7 +2,7 @@
 
 use super::books::{Counts, EventsReport, FramesReport, KernelReport, MessagesReport, UnequalSides};
 use super::curve::text_plot;
-use super::decode::DecodeReport;
+use super::decode::{CaptureFacts, DecodeReport};
 use super::run::{QueueReport, Report};
 use super::streams::StreamReport;
 use super::text::{Style, Table, duration, thousands};
@@ -42,9 +42,10 @@ pub fn summarize(report: &Report, style: Style) -> String {
     out
 }
 
-/// The summary of a decode: streams, and the frames and messages books.
+/// The summary of a decode: files, streams, and the frames and messages books.
 pub fn summarize_decode(report: &DecodeReport, style: Style) -> String {
     let mut out = String::new();
+    captures(&report.capture, style, &mut out);
     streams(&report.streams, style, &mut out);
     out.push_str(&style.heading("Ledger"));
     out.push('\n');
@@ -53,6 +54,30 @@ pub fn summarize_decode(report: &DecodeReport, style: Style) -> String {
     stream_books(&report.streams, &mut out);
     verdict(&report.imbalances, "frames, messages and each stream", style, &mut out);
     out
+}
+
+/// What each file held, and what about it was imperfect. The facts are [`DecodeReport::capture`].
+fn captures(capture: &CaptureFacts, style: Style, out: &mut String) {
+    out.push_str(&style.heading("Captures"));
+    out.push('\n');
+    for file in &capture.files {
+        let stats = &file.stats;
+        let span = duration((file.seconds * 1e9) as u64);
+        let mut facts = vec![format!("{} records over {span}", thousands(stats.records))];
+        if stats.backwards > 0 {
+            facts.push(format!("{} stamped earlier than the one before", thousands(stats.backwards)));
+        }
+        if stats.truncated_tail > 0 {
+            facts.push("cut off in its last record".to_owned());
+        }
+        facts.extend(stats.damaged.as_ref().map(|damage| format!("damaged: {}", printable(damage))));
+        out.push_str(&format!("  {}: {}\n", printable(&file.file), facts.join("; ")));
+    }
+    if capture.tcp.packets > 0 {
+        let [packets, flows] = [capture.tcp.packets, capture.tcp.flows].map(thousands);
+        out.push_str(&format!("  TCP, which is not decoded: {packets} packets in {flows} conversations\n"));
+    }
+    out.push('\n');
 }
 
 fn line(out: &mut String, label: &str, text: &str) {

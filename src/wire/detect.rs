@@ -32,7 +32,8 @@ const SNIFFS: [(Protocol, Sniff); 8] = [
 /// between 2000 and 2100, types of the protocol's kind. A Cboe heartbeat is 8 bytes with hardly a mark in them,
 /// so it counts only when sent to a multicast group. Time is bounded by the packet's length.
 ///
-/// One packet proves little against a hostile sender: callers that bind a whole stream by this look at several.
+/// The intake binds a destination by the first of its packets that is recognised. One packet proves little against a
+/// hostile sender: where senders are not trusted, feeds are configured and nothing is left to guess.
 pub fn detect(payload: &[u8], destination: Destination) -> Option<Protocol> {
     let multicast = destination.ip().is_multicast();
     SNIFFS.into_iter().find(|(_, sniff)| sniff(payload, multicast)).map(|(protocol, _)| protocol)

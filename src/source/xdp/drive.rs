@@ -12,10 +12,10 @@ use std::str::FromStr;
 /// Who runs the kernel's receive work (NAPI) of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DriveMode {
-    /// The interrupt's own core; the shard polls the ring and makes no system call.
+    /// The interrupt's own core; the shard polls the ring, and makes no system call in copy mode.
     #[default]
     Interrupt,
-    /// The shard's thread, by one system call per burst: for a shard that shares its core with the interrupt.
+    /// The shard's thread, by one system call per turn: for a shard that shares its core with the interrupt.
     BusyPoll,
     /// A kernel thread per queue, which can be pinned like any other; for the whole interface.
     NapiThread,

@@ -32,7 +32,7 @@ pub enum XdpError {
     },
     /// The program did not load.
     #[error(
-        "the kernel refused to load the XDP program {program}: {source}; `RUST_LOG=debug` shows the verifier's log"
+        "the kernel refused to load the XDP program {program}: {source}; `--log debug` shows the verifier's log"
     )]
     Load {
         /// Its name.

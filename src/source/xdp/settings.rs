@@ -5,8 +5,8 @@
 use super::{DriveMode, XdpError};
 use std::fmt;
 
-/// Entries of a ring at most: what the kernel takes without question, and 4 times the largest depth that helped
-/// against loss in measurements.
+/// Entries of a ring at most: the largest depth that helped against loss in measurements (under SCHED_FIFO, where the
+/// real-time throttle takes 50 ms of each second).
 const ENTRIES_MAX: u32 = 65_536;
 
 /// Whether to ask for zero-copy.
