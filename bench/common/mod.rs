@@ -38,7 +38,8 @@ pub(crate) fn effort() -> Effort {
 /// `ratio` compares with the first contender (below 1 is faster): the median over rounds of the ratio of the two
 /// medians within one round. The percentiles are over all samples of all rounds. `mean` is the median over rounds of
 /// each round's mean: it counts the waits that the percentiles pass over, and a busy machine's interruptions with them.
-pub(crate) fn compare(title: &str, effort: Effort, contenders: &mut [Contender<'_>]) {
+/// Returns the contenders' p50.
+pub(crate) fn compare(title: &str, effort: Effort, contenders: &mut [Contender<'_>]) -> Vec<f64> {
     let mut outcomes: Vec<Outcome> = contenders.iter().map(|_| Outcome::default()).collect();
     for round in 0..=effort.rounds {
         for (contender, outcome) in contenders.iter_mut().zip(&mut outcomes) {
@@ -55,6 +56,7 @@ pub(crate) fn compare(title: &str, effort: Effort, contenders: &mut [Contender<'
         "", "ratio", "p50", "p99", "p99.9", "max", "mean"
     );
     let first: Vec<f64> = outcomes.first().map_or(Vec::new(), |first| first.medians.clone());
+    let mut medians = Vec::new();
     for (contender, outcome) in contenders.iter().zip(&mut outcomes) {
         let ratio = middle(outcome.medians.iter().zip(&first).map(|(own, first)| own / first).collect());
         let mean = middle(outcome.means.clone());
@@ -63,10 +65,13 @@ pub(crate) fn compare(title: &str, effort: Effort, contenders: &mut [Contender<'
             "{:<34} {ratio:>7.2} {p50:>9.2} {p99:>9.2} {p999:>9.2} {max:>11.2} {mean:>9.2}",
             contender.name
         );
+        medians.push(p50);
     }
+    medians
 }
 
-fn middle(mut values: Vec<f64>) -> f64 {
+/// The median.
+pub(crate) fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

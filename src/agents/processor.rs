@@ -62,6 +62,32 @@ pub struct ProcessorParts<P> {
     pub ports: Vec<ReturnPort>,
 }
 
+/// Events in a row that began at the same time, as those of one frame or one burst did: they are recorded at once.
+#[derive(Default)]
+struct SameStart {
+    start_ns: Nanos,
+    count: u64,
+}
+
+impl SameStart {
+    #[inline]
+    fn add(&mut self, start_ns: Nanos, now: Nanos, recorder: &mut LatencyRecorder) {
+        if start_ns != self.start_ns {
+            self.record(now, recorder);
+            self.start_ns = start_ns;
+        }
+        self.count += 1;
+    }
+
+    #[inline]
+    fn record(&mut self, now: Nanos, recorder: &mut LatencyRecorder) {
+        if self.count > 0 {
+            recorder.record_many(now.saturating_sub(self.start_ns), self.count);
+            self.count = 0;
+        }
+    }
+}
+
 /// A processor as an agent.
 pub struct ProcessorAgent<P> {
     parts: ProcessorParts<P>,
@@ -129,16 +155,19 @@ impl<P: Processor> ProcessorAgent<P> {
             self.parts.readers[usize::from(ticket.owner().0)].prefetch(ticket);
         }
         let now = self.clock.now();
+        let (mut received, mut wired) = (SameStart::default(), SameStart::default());
         for ticket in self.popped.drain(..) {
             let owner = ticket.owner();
             let event = self.parts.readers[usize::from(owner.0)].event(&ticket);
-            self.receive_to_processed.record(now.saturating_sub(event.header.receive_ns));
+            received.add(event.header.receive_ns, now, &mut self.receive_to_processed);
             if event.header.clock == ClockKind::Monotonic as u8 {
-                self.wire_to_processed.record(now.saturating_sub(event.header.wire_ns));
+                wired.add(event.header.wire_ns, now, &mut self.wire_to_processed);
             }
             self.parts.processor.process(owner, event, now);
             self.home[usize::from(owner.0)].push(ticket);
         }
+        received.record(now, &mut self.receive_to_processed);
+        wired.record(now, &mut self.wire_to_processed);
         for (port, tickets) in self.parts.ports.iter_mut().zip(&mut self.home) {
             port.give_back(tickets);
         }

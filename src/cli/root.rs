@@ -82,7 +82,9 @@ impl Cli {
     pub fn check(&self) -> Result<(), clap::Error> {
         let (name, checked) = match &self.command {
             Command::Replay(args) => ("replay", args.check()),
-            Command::Run(_) | Command::Decode(_) | Command::Generate(_) | Command::CheckConfig(_) => return Ok(()),
+            Command::Run(_) | Command::Decode(_) | Command::Generate(_) | Command::CheckConfig(_) => {
+                return Ok(());
+            }
         };
         checked.map_err(|problem| {
             let mut root = Cli::command();

@@ -46,6 +46,12 @@ impl LatencyRecorder {
         self.histogram.saturating_record(latency_ns);
     }
 
+    /// Records the same latency, ns, of `count` events.
+    #[inline]
+    pub fn record_many(&mut self, latency_ns: u64, count: u64) {
+        self.histogram.saturating_record_n(latency_ns, count);
+    }
+
     /// Adds another recorder's values.
     pub fn absorb(&mut self, other: &LatencyRecorder) {
         self.histogram.add(&other.histogram).expect("recorders have equal bounds");
@@ -89,6 +95,8 @@ mod tests {
         assert_eq!(percentiles.p50, 51);
         assert_eq!(percentiles.count, 101);
         assert!(percentiles.max >= LATENCY_NS_MAX);
+        recorder.record_many(1_000, 0);
+        assert_eq!(recorder.percentiles().count, 101);
         let mut twice = recorder.clone();
         twice.absorb(&recorder);
         assert_eq!(twice.percentiles().count, 202);

@@ -81,7 +81,7 @@ impl Slab {
         unsafe {
             slot.write(header);
             let to = slot.cast::<u8>().add(HEADER_BYTES);
-            to.copy_from_nonoverlapping(payload.as_ptr(), payload.len());
+            copy_payload(payload.as_ptr(), to, payload.len());
         }
     }
 
@@ -119,6 +119,46 @@ impl Slab {
             let bytes = (header.payload_bytes as usize).min(place.class.payload_bytes());
             let payload = slice::from_raw_parts(slot.cast::<u8>().add(HEADER_BYTES), bytes);
             EventRef { header, payload }
+        }
+    }
+}
+
+/// Bytes that are copied at once, in a vector register.
+const STEP: usize = 16;
+
+/// Copies a payload. Those of a message or two go in steps of 16 bytes, of which the last may overlap the one before:
+/// a call of memcpy for 40 bytes costs more than the copy.
+///
+/// # Safety
+/// `bytes` can be read at `from` and written at `to`, and the two do not overlap.
+#[inline]
+unsafe fn copy_payload(from: *const u8, to: *mut u8, bytes: usize) {
+    if !(STEP..=4 * STEP).contains(&bytes) {
+        // SAFETY: the caller's promise.
+        return unsafe { to.copy_from_nonoverlapping(from, bytes) };
+    }
+    let mut at = 0;
+    while at + STEP < bytes {
+        // SAFETY: at + STEP is below `bytes`.
+        unsafe { to.add(at).copy_from_nonoverlapping(from.add(at), STEP) };
+        at += STEP;
+    }
+    // SAFETY: `bytes` is at least STEP, so this begins at or behind the start and ends with the last byte.
+    unsafe { to.add(bytes - STEP).copy_from_nonoverlapping(from.add(bytes - STEP), STEP) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::copy_payload;
+
+    #[test]
+    fn payloads_of_every_small_length_are_copied_exactly() {
+        let from: Vec<u8> = (1..=200).collect();
+        for bytes in 0..=200 {
+            let mut to = vec![0u8; 201];
+            // SAFETY: both hold 200 bytes and are different vectors.
+            unsafe { copy_payload(from.as_ptr(), to.as_mut_ptr(), bytes) };
+            assert_eq!((&to[..bytes], to[bytes]), (&from[..bytes], 0));
         }
     }
 }
