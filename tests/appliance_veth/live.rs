@@ -119,10 +119,10 @@ impl Running {
         panic!("waited in vain: {}", self.told);
     }
 
-    /// Waits until it has taken this many frames, by its status lines.
+    /// Waits until it has taken this many frames or more, by its status lines; the report tells of each one.
     pub(crate) fn wait_for_frames(&mut self, frames: u64) {
-        let start = format!("status: {frames} frames");
-        self.wait_for(|line| line.starts_with(&start));
+        let taken = |line: &str| line.strip_prefix("status: ")?.split(' ').next()?.parse::<u64>().ok();
+        self.wait_for(|line| taken(line).is_some_and(|taken| taken >= frames));
     }
 
     pub(crate) fn pid(&self) -> u32 {
