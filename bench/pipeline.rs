@@ -260,9 +260,10 @@ impl Crowd {
     }
 }
 
-/// A packet of order deletions for a stream of its own, that is a group of its own.
+/// A packet of order deletions for a stream of its own: a group and a session of its own, for packets of one session on
+/// two groups would be taken for two lines of one stream.
 fn mold_frame(stream: usize, sequence: u64) -> Vec<u8> {
-    let mut packet = b"SLUICE0001".to_vec();
+    let mut packet = format!("S{stream:09}").into_bytes();
     packet.extend(sequence.to_be_bytes());
     packet.extend((MESSAGES_PER_PACKET as u16).to_be_bytes());
     for _ in 0..MESSAGES_PER_PACKET {

@@ -36,15 +36,19 @@ struct Load {
 #[derive(Clone, Copy, PartialEq)]
 enum Sender {
     Sluice,
-    /// With one of its ways to measure time.
-    Tcpreplay(&'static str),
+    /// With one of its ways to measure time, as an ordinary thread or, as Sluice's, a real-time one.
+    Tcpreplay {
+        timer: &'static str,
+        real_time: bool,
+    },
 }
 
 impl Sender {
     fn name(self) -> String {
         match self {
             Sender::Sluice => "sluice".to_owned(),
-            Sender::Tcpreplay(timer) => format!("tcpreplay {timer}"),
+            Sender::Tcpreplay { timer, real_time: false } => format!("tcpreplay {timer}"),
+            Sender::Tcpreplay { timer, real_time: true } => format!("tcpreplay {timer}, FIFO"),
         }
     }
 
@@ -56,8 +60,11 @@ impl Sender {
                 command.args(["--speed", &format!("{}x", load.speed)]);
                 command
             }
-            Sender::Tcpreplay(timer) => {
-                let mut command = Command::new("tcpreplay");
+            Sender::Tcpreplay { timer, real_time } => {
+                let mut command = Command::new(if real_time { "chrt" } else { "tcpreplay" });
+                if real_time {
+                    command.args(["--fifo", "1", "tcpreplay"]);
+                }
                 command.args(["--quiet", "--preload-pcap", "--no-flow-stats", "--timer", timer]);
                 command.arg(format!("--multiplier={}", load.speed)).args(["--intf1", TX]).arg(&load.path);
                 command
@@ -201,11 +208,18 @@ fn loads(folder: &Path, short: bool) -> Vec<Load> {
     .collect()
 }
 
-/// Sluice, and tcpreplay with both timers that are any good: its own default, which spins, and the one that sleeps.
+/// Sluice, and tcpreplay with both timers that are any good: its own default, which spins, and the one that sleeps. A
+/// spinning thread can't be real-time: the kernel's throttle would stop it.
 fn senders() -> Vec<Sender> {
     let present = Command::new("tcpreplay").arg("--version").output().is_ok();
     if present {
-        return vec![Sender::Sluice, Sender::Tcpreplay("gtod"), Sender::Tcpreplay("nano")];
+        let tcpreplay = |timer, real_time| Sender::Tcpreplay { timer, real_time };
+        return vec![
+            Sender::Sluice,
+            tcpreplay("gtod", false),
+            tcpreplay("nano", false),
+            tcpreplay("nano", true),
+        ];
     }
     eprintln!(
         "replay: tcpreplay is not here to compare with: install the package tcpreplay, or scripts/setup --bench"
@@ -236,7 +250,7 @@ fn compare(load: &Load, rounds: usize) -> Result<(), String> {
         load.frames.len()
     );
     println!(
-        "{:<18} {:>10} {:>10} {:>12} {:>11} {:>10}",
+        "{:<22} {:>10} {:>10} {:>12} {:>11} {:>10}",
         "", "error p50", "p99", "max", "drift", "p99 ratio"
     );
     let of = |runs: &[Errors], part: fn(&Errors) -> f64| median(runs.iter().map(part).collect()) / 1e3;
@@ -244,7 +258,7 @@ fn compare(load: &Load, rounds: usize) -> Result<(), String> {
     for (sender, runs) in senders.iter().zip(&runs) {
         let p99 = of(runs, |run| run.p99);
         println!(
-            "{:<18} {:>10.1} {p99:>10.1} {:>12.1} {:>11.1} {:>10.2}",
+            "{:<22} {:>10.1} {p99:>10.1} {:>12.1} {:>11.1} {:>10.2}",
             sender.name(),
             of(runs, |run| run.p50),
             of(runs, |run| run.max),

@@ -5,7 +5,7 @@ use crate::os::{Clock, StopFlag};
 use crate::replay::{Rewrite, SendProgress, SendReport, Sender};
 use crate::sink::{FrameSink, PacketSink, SendOutcome, SinkError, UdpOptions, UdpSink, XdpSink};
 use crate::source::LinkType;
-use crate::source::capture::{CaptureOptions, CaptureSource};
+use crate::source::capture::{CaptureOptions, CaptureSource, Speed};
 use crate::source::xdp::LaneSettings;
 use std::net::SocketAddr;
 
@@ -106,6 +106,9 @@ pub fn replay_out(
     let (way, fallback) = open(destination)?;
     let clock = Clock::new();
     let mut sender = Sender::new(source, rewrite, way, move || clock.now());
+    if options.speed != Speed::Max {
+        sender = sender.urgent();
+    }
     let report = sender.run(&stop.shared(), progress)?;
     let way = sender.sink().describe();
     Ok(SentOutcome { report, way, fallback, source: sender.into_source() })

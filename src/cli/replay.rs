@@ -7,7 +7,7 @@ use super::{Pace, ReplayArgs, ReplayTarget};
 use crate::appliance::{self, Destination, SentOutcome};
 use crate::config::Settings;
 use crate::os::{self, Clock, MachineFacts, StopFlag};
-use crate::replay::{ReplayBar, Rewrite, SendProgress, Speed, VlanChange};
+use crate::replay::{RealTime, ReplayBar, Rewrite, SendProgress, Speed, VlanChange};
 use crate::report::{Exit, ReportInput, write_json};
 use crate::source::capture::{
     CaptureOptions, CaptureReport, CaptureSource, Moment, PacingReport, TimeWindow,
@@ -179,6 +179,7 @@ fn sent_value(sent: &SentOutcome) -> Value {
         "rewritten": report.rewritten,
         "not_rewritten": report.not_rewritten,
         "waits": report.waits,
+        "real_time": report.real_time,
         "stopped": report.stopped,
     })
 }
@@ -210,6 +211,9 @@ fn sent_summary(sent: &SentOutcome) -> String {
             "pacing error p50 {} ns, p99 {} ns, max {} ns; drift {} ns\n",
             error.p50, error.p99, error.max, report.pacing.drift_ns
         );
+        if report.real_time == RealTime::Refused {
+            text += "not real-time, which needs root or CAP_SYS_NICE: a busy machine delays frames by milliseconds\n";
+        }
     }
     text
 }

@@ -51,6 +51,21 @@ pub fn set_fifo(priority: u8) -> Result<(), OsError> {
     Err(OsError::Fifo { priority, cpu, source })
 }
 
+/// Makes the calling thread an ordinary one again (SCHED_OTHER), which needs no right.
+pub fn set_ordinary() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: 0 names the calling thread, and the parameters outlive the call, which only reads them.
+    let status = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &parameters) };
+    debug_assert_eq!(status, 0, "a thread may always give up its priority");
+}
+
+/// Lets the calling thread sleep as exactly as the timers are: an ordinary thread's sleeps otherwise last up to 50 µs
+/// longer (the kernel's timer slack), so that wake-ups can be gathered.
+pub fn sleep_exactly() {
+    // The kernel takes any slack; a kernel without the call leaves sleeps as they are.
+    let _ = nix::sys::prctl::set_timerslack(1);
+}
+
 /// Names the calling thread, as `top -H` and `ps -L` show it. The kernel keeps the first 15 bytes.
 ///
 /// # Errors
@@ -69,6 +84,30 @@ mod tests {
     /// Runs in a thread of its own, so that the test harness's threads stay as they are.
     fn apart<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
         std::thread::spawn(body).join().expect("no panic")
+    }
+
+    #[test]
+    fn a_thread_gives_up_its_priority() {
+        let policies = apart(|| {
+            let policy = || {
+                // SAFETY: 0 names the calling thread; nothing is written.
+                unsafe { libc::sched_getscheduler(0) & !libc::SCHED_RESET_ON_FORK }
+            };
+            let granted = set_fifo(1).is_ok();
+            let raised = policy();
+            set_ordinary();
+            (granted, raised, policy())
+        });
+        let raised = if policies.0 { libc::SCHED_FIFO } else { libc::SCHED_OTHER };
+        assert_eq!((policies.1, policies.2), (raised, libc::SCHED_OTHER));
+    }
+
+    #[test]
+    fn sleeps_are_exact_for_the_thread_that_asks() {
+        let slack = || nix::sys::prctl::get_timerslack().expect("Linux knows it");
+        let before = slack();
+        assert_eq!(apart(move || (sleep_exactly(), slack()).1), 1);
+        assert_eq!(slack(), before);
     }
 
     #[test]

@@ -7,9 +7,11 @@ mod error;
 mod progress;
 mod rewrite;
 mod sender;
+mod urgency;
 
 pub use crate::source::capture::{Pacer, PacingReport, Speed};
 pub use error::ReplayError;
 pub use progress::ReplayBar;
 pub use rewrite::{Rewrite, Rewritten, VlanChange};
 pub use sender::{SendProgress, SendReport, Sender, Skipped};
+pub use urgency::RealTime;
