@@ -7,7 +7,7 @@ use super::{Pace, ReplayArgs, ReplayTarget};
 use crate::appliance::{self, Destination, SentOutcome};
 use crate::config::Settings;
 use crate::os::{self, Clock, MachineFacts, StopFlag};
-use crate::replay::{RealTime, ReplayBar, Rewrite, SendProgress, Speed, VlanChange};
+use crate::replay::{RealTime, ReplayBar, Rewrite, SendProgress, SendReport, Speed, VlanChange};
 use crate::report::{Exit, ReportInput, write_json};
 use crate::source::capture::{
     CaptureOptions, CaptureReport, CaptureSource, Moment, PacingReport, TimeWindow,
@@ -156,6 +156,8 @@ fn out(
         warn_of("sluice", fallback);
     }
     let mut report = Map::new();
+    let balanced = sent.report.taken == sent.report.frames + sent.report.skipped.total();
+    report.insert("ledger".to_owned(), ledger_value(&sent, balanced));
     report.insert("to".to_owned(), json!(sent.way));
     report.insert("sent".to_owned(), sent_value(&sent));
     report.insert("pacing".to_owned(), pacing_value(&sent.report.pacing));
@@ -167,7 +169,13 @@ fn out(
         write_json(path, &report)?;
     }
     print(&sent_summary(&sent))?;
-    Ok(exit)
+    Ok(if balanced { exit } else { Exit::Unbalanced })
+}
+
+/// The frames book of a replay onto a network, where frames are sent instead of decoded.
+fn ledger_value(sent: &SentOutcome, balanced: bool) -> Value {
+    let SendReport { taken, frames, skipped, .. } = &sent.report;
+    json!({ "frames": { "received": taken, "sent": frames, "rejected": skipped }, "balanced": balanced })
 }
 
 fn sent_value(sent: &SentOutcome) -> Value {

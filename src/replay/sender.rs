@@ -61,6 +61,8 @@ pub struct SendProgress {
 /// What was done.
 #[derive(Clone, Debug, Default)]
 pub struct SendReport {
+    /// Frames taken from the capture: sent ones and skipped ones.
+    pub taken: u64,
     /// Frames that the kernel took.
     pub frames: u64,
     /// Bytes in the frames as captured, skipped ones left out.
@@ -163,6 +165,7 @@ impl<S: FrameSink, C: Fn() -> Nanos> Sender<S, C> {
         let mut report = run.report;
         report.real_time = urgency.outcome();
         report.elapsed_ns = (self.clock)() - started_ns;
+        report.taken = so_far.frames;
         report.frames = self.sink.sent() - sent_before;
         report.waits = self.sink.waits();
         so_far.elapsed_ns = report.elapsed_ns;

@@ -5,9 +5,11 @@
 
 use super::input::Input;
 use super::step::{Found, Step, Stepped, short};
-use crate::event::Nanos;
 use crate::source::LinkType;
+use crate::wire::itch50::{Damage, FileFramer, Framed, length_of, timestamp};
 
+/// The length in front of a message.
+const PREFIX_BYTES: usize = 2;
 /// Ethernet, IPv4 and UDP headers.
 const LOWER_BYTES: usize = 14 + 20 + 8;
 /// Session, sequence, count.
@@ -47,70 +49,28 @@ const LOWER: [u8; LOWER_BYTES] = {
     header
 };
 
-/// How the messages of a file are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
-    /// By their length prefixes; a length of 0 ends the file.
-    Prefixed,
-    /// By their types, because the prefixes are zeroed.
-    ByType,
-}
-
 /// A message file being read.
 pub(super) struct ItchFile {
-    framing: Framing,
+    framer: FileFramer,
     packet: Vec<u8>,
     next_sequence: u64,
     /// What ended the file, to be told after its last packet.
     ending: Option<Step>,
 }
 
-/// Length, with the type letter, of a message of this type.
-fn length_of(kind: u8) -> Option<usize> {
-    Some(match kind {
-        b'S' => 12,
-        b'R' => 39,
-        b'H' => 25,
-        b'Y' | b'N' => 20,
-        b'L' => 26,
-        b'V' | b'U' => 35,
-        b'W' => 12,
-        b'K' => 28,
-        b'J' => 35,
-        b'h' => 21,
-        b'A' | b'C' => 36,
-        b'F' | b'Q' => 40,
-        b'E' => 31,
-        b'X' => 23,
-        b'D' | b'B' => 19,
-        b'P' => 44,
-        b'I' => 50,
-        b'O' => 48,
-        _ => return None,
-    })
-}
-
-/// How these first bytes are framed, if they are those of a message file.
-fn framing(head: &[u8]) -> Option<Framing> {
-    let [high, low, kind, ..] = *head else { return None };
-    let length = length_of(kind)?;
-    match usize::from(u16::from_be_bytes([high, low])) {
-        0 => Some(Framing::ByType),
-        prefix if prefix == length => Some(Framing::Prefixed),
-        _ => None,
-    }
-}
-
-/// Whether these are the first bytes of a message file.
+/// Whether these are the first bytes of a message file: a known type behind its length, or behind a zeroed one.
 pub(super) fn is_message_file(head: &[u8]) -> bool {
-    framing(head).is_some()
+    let [high, low, kind, ..] = *head else { return false };
+    let prefix = usize::from(u16::from_be_bytes([high, low]));
+    length_of(kind).is_some_and(|length| prefix == 0 || prefix == length)
 }
 
 impl ItchFile {
     /// A reader of a file with these first bytes; `None` if they are not those of a message file.
     pub(super) fn open(input: &Input) -> Option<ItchFile> {
         let packet = Vec::with_capacity(LOWER_BYTES + PAYLOAD_BYTES_MAX);
-        Some(ItchFile { framing: framing(input.data())?, packet, next_sequence: 1, ending: None })
+        let framer = FileFramer::default();
+        is_message_file(input.data()).then(|| ItchFile { framer, packet, next_sequence: 1, ending: None })
     }
 
     /// The last packet made.
@@ -135,11 +95,11 @@ impl ItchFile {
                     if self.packet.len() + 2 + length > LOWER_BYTES + PAYLOAD_BYTES_MAX {
                         break;
                     }
-                    let message = &input.data()[2..2 + length];
-                    time_ns = message_time_ns(message);
+                    let message = &input.data()[PREFIX_BYTES..PREFIX_BYTES + length];
+                    time_ns = timestamp(message).unwrap_or(0);
                     self.packet.extend_from_slice(&(length as u16).to_be_bytes());
                     self.packet.extend_from_slice(message);
-                    input.consume(2 + length);
+                    input.consume(PREFIX_BYTES + length);
                     count += 1;
                 }
                 Err(ending) => self.ending = Some(ending),
@@ -160,28 +120,21 @@ impl ItchFile {
     }
 
     /// Length of the next message, which is then in the window whole; or what ends the file.
-    fn message_length(&self, input: &mut Input) -> std::io::Result<Result<usize, Step>> {
-        if !input.want(2)? {
-            return Ok(Err(short(input)));
-        }
-        let prefix = usize::from(u16::from_be_bytes([input.data()[0], input.data()[1]]));
-        let length = match self.framing {
-            Framing::Prefixed if prefix == 0 => return Ok(Err(Step::End)),
-            Framing::Prefixed => prefix,
-            Framing::ByType => {
-                if !input.want(3)? {
-                    return Ok(Err(short(input)));
+    fn message_length(&mut self, input: &mut Input) -> std::io::Result<Result<usize, Step>> {
+        let mut at_end = false;
+        loop {
+            match self.framer.next(input.data(), at_end) {
+                Framed::Need(bytes) if bytes > PREFIX_BYTES + MESSAGE_BYTES_MAX => {
+                    let claimed = bytes - PREFIX_BYTES;
+                    return Ok(Err(Step::Damaged(format!("a message claims {claimed} bytes"))));
                 }
-                match length_of(input.data()[2]) {
-                    Some(length) if prefix == 0 => length,
-                    _ => return Ok(Err(Step::Damaged(String::from("a message of unknown type and length")))),
-                }
+                Framed::Need(bytes) => at_end = !input.want(bytes)?,
+                Framed::Message(range) => return Ok(Ok(range.len())),
+                Framed::End | Framed::Damaged(Damage::Truncated) => return Ok(Err(short(input))),
+                Framed::Damaged(Damage::BytesBehindEnd) => return Ok(Err(Step::End)),
+                Framed::Damaged(damage) => return Ok(Err(Step::Damaged(damage.to_string()))),
             }
-        };
-        if length > MESSAGE_BYTES_MAX {
-            return Ok(Err(Step::Damaged(format!("a message claims {length} bytes"))));
         }
-        Ok(if input.want(2 + length)? { Ok(length) } else { Err(short(input)) })
     }
 
     /// Fills in the lengths, the count and the IPv4 checksum.
@@ -198,14 +151,6 @@ impl ItchFile {
         let folded = (sum & 0xffff) + (sum >> 16);
         let checksum = !((folded & 0xffff) + (folded >> 16)) as u16;
         self.packet[24..26].copy_from_slice(&checksum.to_be_bytes());
-    }
-}
-
-/// Timestamp of a message, ns since midnight; 0 if it is too short to have one.
-fn message_time_ns(message: &[u8]) -> Nanos {
-    match message.get(5..11) {
-        Some(bytes) => bytes.iter().fold(0, |time, byte| time << 8 | u64::from(*byte)),
-        None => 0,
     }
 }
 

@@ -4,6 +4,7 @@
 //! buffer need never hold more than [`FRAME_BYTES_MAX`].
 
 use super::length_of;
+use std::fmt;
 use std::ops::Range;
 
 const PREFIX_BYTES: usize = 2;
@@ -31,6 +32,21 @@ pub enum Damage {
     PrefixNotZero(u16),
     /// Bytes behind the length of 0 that ends the file.
     BytesBehindEnd,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Damage::Truncated => f.write_str("the file ends inside a message"),
+            Damage::UnknownType(kind) => {
+                write!(f, "a message of unknown type {kind:#04x} and so of unknown length")
+            }
+            Damage::PrefixNotZero(prefix) => {
+                write!(f, "a length of {prefix} in a file whose lengths are zeroed")
+            }
+            Damage::BytesBehindEnd => f.write_str("bytes behind the length of 0 that ends the file"),
+        }
+    }
 }
 
 /// What stands at the front of the buffer.
