@@ -148,8 +148,10 @@ impl EventOutlet {
     }
 
     /// The end: drops the producers, so that the processors see their queues closed, and keeps the pool for the
-    /// tickets that are still to come home.
-    pub fn close(self) -> ClosedOutlet {
+    /// tickets that are still to come home. What is still staged, because the time to drain ran out with full queues, is
+    /// shed: it has no other way to go.
+    pub fn close(mut self) -> ClosedOutlet {
+        Class::ALL.into_iter().for_each(|class| self.shed(class));
         let pushed = std::array::from_fn(|class| QueueBook {
             pushed: self.producers[class].pushed(),
             ..QueueBook::default()
@@ -233,5 +235,53 @@ impl EventOutlet {
         if self.staged[class as usize].len() == STAGED_MAX {
             self.shed(class);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{ClockKind, Protocol, ShardId};
+    use crate::pool::PoolPlan;
+    use crate::queue::queue;
+
+    #[test]
+    fn what_is_staged_at_the_end_is_shed_by_name() {
+        let plan = PoolPlan { slots: [8, 1, 1, 1] };
+        let (mut pool, _) = Pool::create(&plan, ShardId(0), &Pool::memory_wish(None)).expect("memory");
+        let mut home = pool.attach();
+        let (producers, mut consumers): (Vec<_>, Vec<_>) = Class::ALL
+            .map(|class| queue(class, 2, 1))
+            .into_iter()
+            .map(|(mut producers, consumer)| (producers.remove(0), consumer))
+            .unzip();
+        let producers = producers.try_into().ok().expect("three classes");
+        let classes = ClassTable::default();
+        let parts = OutletParts { pool, classes, producers, clock: Clock::new(), can_wait: true };
+        let mut outlet = EventOutlet::new(parts);
+        let accepted = Accepted {
+            stream: 0,
+            epoch: 0,
+            line: 0,
+            protocol: Protocol::IexTp,
+            wire_ns: 0,
+            clock: ClockKind::Capture,
+        };
+        // Trades: realtime, which has two places.
+        for sequence in 1..=5 {
+            let message = Message { sequence, kind: u16::from(b'T'), source_ns: 0, body: b"T" };
+            assert_eq!(outlet.accept(&message, &accepted), Ok(()));
+        }
+        outlet.flush();
+        assert!(!outlet.is_flushed());
+        let mut closed = outlet.close();
+        let events = closed.settle();
+        let shed = events.shed[ShedReason::RealtimeQueueFull as usize];
+        assert_eq!((events.accepted, shed, events.in_flight), (5, 3, 2));
+        assert_eq!(closed.pushed[Class::Realtime as usize].pushed, 2);
+        let mut tickets = Vec::new();
+        assert_eq!(consumers[Class::Realtime as usize].pop_batch(9, &mut tickets), 2);
+        home.give_back(&mut tickets);
+        assert_eq!(closed.settle().in_flight, 0);
     }
 }

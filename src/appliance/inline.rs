@@ -5,6 +5,7 @@ use super::{ApplianceError, Outcome, assemble};
 use crate::config::Settings;
 use crate::ledger::Counter;
 use crate::os::{Clock, StopFlag};
+use crate::pool::PoolReport;
 use crate::runtime::{Drive, ThreadingPlan};
 use crate::source::capture::{CaptureOptions, CaptureSource};
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ pub struct InlineOutcome {
     pub elapsed_s: f64,
     /// How agents were laid on threads.
     pub plan: ThreadingPlan,
+    /// A line per event pool: the memory that it got, and remarks.
+    pub pools: Vec<PoolReport>,
     /// Whether a signal ended it early.
     pub interrupted: bool,
 }
@@ -42,6 +45,7 @@ pub fn replay_inline(
     let clock = Clock::new();
     let plan = crew::plan(settings, 1, Drive::Inline)?;
     let assembly = assemble(settings, vec![vec![source]], None, clock)?;
+    let pools = assembly.pools.clone();
     let started = Instant::now();
     let crew = crew::start(assembly, &plan, settings, clock)?;
     let mut interrupted = false;
@@ -57,5 +61,5 @@ pub fn replay_inline(
     let elapsed_s = started.elapsed().as_secs_f64();
     let Homecoming { mut shards, outcome } = crew.join::<CaptureSource>()?;
     let source = shards.pop().and_then(|mut shard| shard.sources.pop());
-    Ok(InlineOutcome { outcome, source, elapsed_s, plan, interrupted })
+    Ok(InlineOutcome { outcome, source, elapsed_s, plan, pools, interrupted })
 }

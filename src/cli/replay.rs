@@ -69,7 +69,12 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
         bar.finish();
     }
     replayed.plan.remarks.iter().for_each(|remark| warn_of("sluice", remark));
+    replayed.pools.iter().for_each(|pool| warn_of("sluice", pool));
     let mut further = Map::new();
+    further.insert(
+        "sources".to_owned(),
+        json!(replayed.pools.iter().map(ToString::to_string).collect::<Vec<_>>()),
+    );
     let mut exit = Exit::Done;
     if let Some(source) = &mut replayed.source {
         further.insert("pacing".to_owned(), pacing_value(source.pacing()));

@@ -132,7 +132,7 @@ fn two_lines_segmented_differently_repair_each_other() {
     packets.sort_by_key(|packet| packet.time_ns);
     let found = decode_packets(&packets);
     let stream = &found["streams"][0];
-    let lost_on_a = |n: u64| n % 10 == 0;
+    let lost_on_a = |n: u64| n.is_multiple_of(10);
     let lost_on_b = |n: u64| (n / 7) % 5 == 4;
     let missing: Vec<u64> = (0..7_000).filter(|n| lost_on_a(*n) && lost_on_b(*n)).collect();
     assert_eq!(missing.len(), 100);

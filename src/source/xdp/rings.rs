@@ -132,8 +132,8 @@ impl FillRing {
         FillRing { queue, memory }
     }
 
-    /// Gives all held chunks to the kernel. Returns false, and they stay in hand, if the ring has no room for all;
-    /// it always has when it has as many entries as there are chunks.
+    /// Gives all held chunks to the kernel. Returns false, and they stay in hand, if the ring has no room for all. That
+    /// happens also when it has an entry for every chunk, for a moment: the kernel frees places after it used them.
     #[inline]
     pub(super) fn give(&mut self, held: &mut Held) -> bool {
         assert!(self.memory == held.memory, "chunks of another memory");

@@ -1,6 +1,7 @@
 //! Hot path: one NIC queue as a source of frames.
 //!
-//! Invariant: every chunk is back on the fill ring when `poll` returns, so a slow consumer can't starve the NIC.
+//! Invariant: every frame is handed over once, and its chunk is back on the fill ring when `poll` returns, so that a
+//! slow consumer can't starve the NIC; where the kernel has not made its place known yet, the next `poll` begins so.
 
 use super::attach::Steering;
 use super::counters::{QueueCounters, QueueCounts};
@@ -22,7 +23,7 @@ pub struct XdpSource {
     rx: RxRing,
     fill: FillRing,
     memory: Memory,
-    /// Frames of this turn; of the last one too, should its consumer have panicked.
+    /// Frames of this turn; of the last one too, should its consumer have panicked or the fill ring have had no room.
     held: Held,
     /// How many of `held` were handed over.
     handed: usize,
@@ -110,14 +111,24 @@ impl XdpSource {
         call_for_rx(self.rx.fd().as_raw_fd());
     }
 
+    /// Gives the chunks that were handed over back to the kernel. False, and they stay in hand, while the kernel has
+    /// not told that it emptied their places: it shows frames on the RX ring before it moves the fill ring's index.
+    #[inline]
+    fn give_back(&mut self) -> bool {
+        let given = self.fill.give(&mut self.held);
+        if given {
+            self.handed = 0;
+        }
+        given
+    }
+
     /// Takes the next frames off the ring, unless a panic left some of the last turn.
     #[inline]
     fn take_up(&mut self, frames: usize) -> usize {
         if self.handed < self.held.count() {
             return self.held.count() - self.handed;
         }
-        self.handed = 0;
-        if self.held.count() > 0 && !self.fill.give(&mut self.held) {
+        if !self.give_back() {
             return 0;
         }
         if self.busy_poll {
@@ -134,7 +145,8 @@ impl FrameSource for XdpSource {
     fn poll(&mut self, _now: Nanos, budget: Budget, take: &mut impl FnMut(Frame<'_>)) -> usize {
         let count = self.take_up(budget.frames);
         if count == 0 {
-            self.exhausted = self.stopped && budget.frames > 0;
+            // With chunks still in hand the ring was not looked at.
+            self.exhausted = self.stopped && budget.frames > 0 && self.held.count() == 0;
             self.ring_if_asleep();
             return 0;
         }
@@ -145,8 +157,7 @@ impl FrameSource for XdpSource {
             let bytes = self.memory.bytes(&self.held, index);
             take(Frame { bytes, wire_ns, clock, link: LinkType::Ethernet });
         }
-        self.fill.give(&mut self.held);
-        self.handed = 0;
+        self.give_back();
         self.ring_if_asleep();
         count
     }
