@@ -13,7 +13,9 @@ pub mod packet;
 mod process;
 mod signals;
 
-pub use affinity::{allowed_cpus, name_current_thread, pin_current_thread, set_fifo, set_ordinary, sleep_exactly};
+pub use affinity::{
+    allowed_cpus, name_current_thread, pin_current_thread, set_fifo, set_ordinary, sleep_exactly,
+};
 pub use allocation::{CountingAllocator, allocations_are_counted, allocations_of_this_thread};
 pub use capabilities::{Capabilities, Capability};
 pub use clock::{Clock, TickSource, monotonic_now};
