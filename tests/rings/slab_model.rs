@@ -57,6 +57,9 @@ impl Slab {
         self.slot(place).with_mut(|slot| unsafe { &raw mut (*slot).header })
     }
 
+    /// A hint that reads nothing, so there is nothing to model.
+    pub(super) fn prefetch(&self, _place: Place) {}
+
     /// # Safety
     /// As in the product.
     pub(super) unsafe fn event(&self, place: Place) -> EventRef<'_> {
