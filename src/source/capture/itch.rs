@@ -70,7 +70,7 @@ impl ItchFile {
     pub(super) fn open(input: &Input) -> Option<ItchFile> {
         let packet = Vec::with_capacity(LOWER_BYTES + PAYLOAD_BYTES_MAX);
         let framer = FileFramer::default();
-        is_message_file(input.data()).then(|| ItchFile { framer, packet, next_sequence: 1, ending: None })
+        is_message_file(input.data()).then_some(ItchFile { framer, packet, next_sequence: 1, ending: None })
     }
 
     /// The last packet made.
