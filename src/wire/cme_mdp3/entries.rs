@@ -24,7 +24,7 @@ const TRADE_ID_NULL: u32 = u32::MAX;
 /// trades from 36, 42, 48, 65, and their busts. Implied prices are a book of their own
 /// ([`Instrument::Implied`]), the best bid and offer of the
 /// market are quotes, a book reset is a delete without side and price. Corrections of trades and statistics
-/// are not told; [`super::describe`] lists them.
+/// are not told; [`super::describe()`] lists them.
 #[inline]
 pub fn entries(kind: u16, body: &[u8], found: &mut impl FnMut(Entry)) {
     let decimals = price_decimals(kind);
