@@ -49,9 +49,6 @@ pub const QUEUE_CAPACITY: [u32; 3] = [16_384, 65_536, 65_536];
 /// Frames polled from one lane in one turn: 64 frames of 1,500 B stay inside an L2 cache.
 pub const BURST_MAX: usize = 64;
 
-/// Messages one frame can carry: a 64 KiB packet of 2-byte empty messages.
-pub const MESSAGES_PER_FRAME_MAX: usize = PAYLOAD_BYTES_MAX / 2;
-
 /// VLAN tags that are stripped (802.1Q, 802.1ad).
 pub const VLAN_TAGS_MAX: usize = 2;
 

@@ -1,8 +1,8 @@
 //! The end of a run: what the agents brought home, put together into one outcome.
 
 use crate::agents::{ProcessorReport, ShardReport, Tally};
-use crate::event::{Protocol, ShardId};
-use crate::feed::{IntakeSettings, StreamSnapshot};
+use crate::event::ShardId;
+use crate::feed::StreamSnapshot;
 use crate::ledger::{LatencyRecorder, Ledger};
 use crate::runtime::ThreadReport;
 
@@ -17,13 +17,8 @@ pub struct StreamOutcome {
 
 impl StreamOutcome {
     /// A stream of a decode, where acceptance is the end.
-    pub fn of_decode(stream: StreamSnapshot, _settings: &IntakeSettings) -> StreamOutcome {
+    pub fn of_decode(stream: StreamSnapshot) -> StreamOutcome {
         StreamOutcome { processed: stream.book.accepted, stream }
-    }
-
-    /// The stream's protocol.
-    pub fn protocol(&self) -> Protocol {
-        self.stream.protocol
     }
 }
 

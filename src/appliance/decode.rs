@@ -90,7 +90,7 @@ pub fn decode_captures(
         }
         captures.push((file.clone(), reader.stats().clone()));
     }
-    let streams = intake.settle().into_iter().map(|s| StreamOutcome::of_decode(s, settings)).collect();
+    let streams = intake.settle().into_iter().map(StreamOutcome::of_decode).collect();
     let mut ledger = Ledger {
         frames: intake.frames.clone(),
         messages: intake.messages.clone(),

@@ -11,4 +11,4 @@ mod streams;
 pub use board::{Board, Counter};
 pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook, QueueBook};
 pub use histogram::{LatencyRecorder, Percentiles};
-pub use streams::{Lateness, LineBook, StreamBook, TypeCounts};
+pub use streams::{LineBook, StreamBook, TypeCounts};

@@ -1,6 +1,5 @@
 //! Hot path: the counters of one stream, of its lines, and of its message types.
 
-use super::LatencyRecorder;
 use crate::limits::{LINES_MAX, MESSAGE_TYPES_MAX};
 
 /// Counts by message type, for up to [`MESSAGE_TYPES_MAX`] types in a fixed table; more are counted as unlisted.
@@ -128,9 +127,6 @@ impl StreamBook {
             && self.messages == self.accepted + self.duplicates + self.stale + self.rejected
     }
 }
-
-/// How late the later copies of a line came, after the first copy on another line; ns of wire time.
-pub type Lateness = LatencyRecorder;
 
 #[cfg(test)]
 mod tests {
