@@ -17,5 +17,5 @@ pub use ids::{LaneId, LineIndex, ShardId, StreamIndex};
 pub use link::LinkType;
 pub use price::{Price, Side};
 pub use protocol::Protocol;
-pub use reject::{FrameReject, MessageReject, ShedReason};
+pub use reject::{CloseReason, FrameReject, MessageReject, ShedReason};
 pub use time::{ClockKind, Nanos};

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
-/// A market-data or event protocol carried in UDP payloads.
+/// A market-data or event protocol carried in UDP payloads or byte streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum Protocol {
-    /// Native event frames, version 1, as EventStreamCore's senders write them.
+    /// Native event frames: version 1, as EventStreamCore's senders write them, and version 2.
     Native = 0,
     /// NASDAQ ITCH 5.0 over MoldUDP64.
     #[serde(rename = "moldudp64-itch50")]
@@ -26,11 +26,18 @@ pub enum Protocol {
     MiaxMach = 6,
     /// ICE iMpact.
     IceImpact = 7,
+    /// The 20-byte messages of Linux-cpp-event-server's producers, in a byte stream.
+    Engine20 = 8,
+    /// FIX tag=value messages (4.0 to 5.0 SP2, FIXT 1.1), in a byte stream.
+    Fix = 9,
+    /// NASDAQ ITCH 5.0 over SoupBinTCP 3.00, in a byte stream.
+    #[serde(rename = "soupbintcp-itch50")]
+    SoupbintcpItch50 = 10,
 }
 
 impl Protocol {
     /// All protocols, in the order of their discriminants.
-    pub const ALL: [Protocol; 8] = [
+    pub const ALL: [Protocol; 11] = [
         Protocol::Native,
         Protocol::Moldudp64Itch50,
         Protocol::IexTp,
@@ -39,6 +46,9 @@ impl Protocol {
         Protocol::NysePillar,
         Protocol::MiaxMach,
         Protocol::IceImpact,
+        Protocol::Engine20,
+        Protocol::Fix,
+        Protocol::SoupbintcpItch50,
     ];
 
     /// The name used on the command line, in configuration and in reports.
@@ -52,6 +62,9 @@ impl Protocol {
             Protocol::NysePillar => "nyse-pillar",
             Protocol::MiaxMach => "miax-mach",
             Protocol::IceImpact => "ice-impact",
+            Protocol::Engine20 => "engine20",
+            Protocol::Fix => "fix",
+            Protocol::SoupbintcpItch50 => "soupbintcp-itch50",
         }
     }
 
@@ -62,7 +75,15 @@ impl Protocol {
 
     /// Whether message types of this protocol are ASCII letters (and print as such) or numbers.
     pub const fn types_are_letters(self) -> bool {
-        matches!(self, Protocol::Moldudp64Itch50 | Protocol::IexTp | Protocol::MiaxMach | Protocol::IceImpact)
+        matches!(
+            self,
+            Protocol::Moldudp64Itch50
+                | Protocol::IexTp
+                | Protocol::MiaxMach
+                | Protocol::IceImpact
+                | Protocol::Fix
+                | Protocol::SoupbintcpItch50
+        )
     }
 
     /// How a message type of this protocol is written in reports: its letter, or its decimal number.
@@ -105,6 +126,6 @@ mod tests {
             let toml_name = serde_json::to_value(protocol).expect("serializes");
             assert_eq!(toml_name, protocol.name());
         }
-        assert_eq!(Protocol::from_u8(8), None);
+        assert_eq!(Protocol::from_u8(11), None);
     }
 }

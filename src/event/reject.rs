@@ -69,8 +69,10 @@ reasons! {
         TrailingBytes => "trailing_bytes",
         /// No free slot in the event pool, from a source that can't wait.
         PoolExhausted => "pool_exhausted",
-        /// Larger than the largest slot.
+        /// Larger than the largest slot, or than the listener's limit for a frame.
         TooLarge => "too_large",
+        /// Its checksum is not that of its bytes.
+        Checksum => "checksum",
     }
 }
 
@@ -83,5 +85,53 @@ reasons! {
         TransactionalQueueFull => "transactional_queue_full",
         /// The batch queue was full and the source could not wait.
         BatchQueueFull => "batch_queue_full",
+    }
+}
+
+reasons! {
+    /// Why a connection ended: each one ends for exactly one reason.
+    CloseReason {
+        /// The peer closed it, between two frames.
+        PeerClosed => "peer_closed",
+        /// The peer closed it in the middle of a frame, whose bytes are lost.
+        PeerClosedInFrame => "peer_closed_in_frame",
+        /// The peer reset it.
+        PeerReset => "peer_reset",
+        /// The kernel reported another error.
+        IoError => "io_error",
+        /// Its bytes can't be framed.
+        BadFrame => "bad_frame",
+        /// A frame announced more bytes than its protocol allows.
+        FrameTooLarge => "frame_too_large",
+        /// Nothing came for the listener's idle time.
+        Idle => "idle",
+        /// The peer did not say in time who it is.
+        HandshakeTimeout => "handshake_timeout",
+        /// A frame was begun and not finished in time.
+        UnfinishedFrame => "unfinished_frame",
+        /// The listener has as many connections as it may have.
+        ListenerFull => "listener_full",
+        /// The peer's address has as many connections as one address may have.
+        SourceFull => "source_full",
+        /// The peer's address is in none of the listener's prefixes.
+        SourceNotAllowed => "source_not_allowed",
+        /// There are as many producers as there may be.
+        ProducersFull => "producers_full",
+        /// The producer is connected already, and its newer connection goes on.
+        Superseded => "superseded",
+        /// A session's frames came out of sequence, or a frame that its state forbids.
+        SessionViolation => "session_violation",
+        /// The peer asked for a promise that can't be kept (durable acknowledgements without a journal).
+        NotOffered => "not_offered",
+        /// The server refused the login.
+        LoginRefused => "login_refused",
+        /// The peer of a session was silent for longer than its protocol allows.
+        PeerSilent => "peer_silent",
+        /// The peer does not take what it is sent.
+        SlowReader => "slow_reader",
+        /// The peer's session has ended.
+        EndOfSession => "end_of_session",
+        /// The appliance stops.
+        Stopped => "stopped",
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! Invariant: a balance is an equation over the book's own fields; no bucket is called "other".
 
+use super::ConnectionBook;
 use crate::event::{Class, FrameReject, MessageReject, ShedReason};
 use std::fmt;
 
 /// Frames as a shard saw them: `received = decoded + Σ rejected`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FrameBook {
-    /// Frames that a source handed over.
+    /// Frames that a source handed over, datagrams of sockets included.
     pub received: u64,
+    /// Those of them that came as datagrams through a socket, without link and network headers.
+    pub datagrams: u64,
     /// Frames whose packet header was understood.
     pub decoded: u64,
     /// Refused frames by [`FrameReject`].
@@ -86,6 +89,8 @@ pub struct Ledger {
     pub frames: FrameBook,
     /// Frames at the kernel boundary, where there is one.
     pub kernel: Option<KernelBook>,
+    /// Connections and their bytes, where there are sources of byte streams.
+    pub connections: Option<ConnectionBook>,
     /// Messages.
     pub messages: MessageBook,
     /// Events.
@@ -136,6 +141,7 @@ impl FrameBook {
     /// Adds another part's counters to these.
     pub fn absorb(&mut self, other: &FrameBook) {
         self.received += other.received;
+        self.datagrams += other.datagrams;
         self.decoded += other.decoded;
         add(&mut self.rejected, &other.rejected);
     }
@@ -191,6 +197,9 @@ impl Ledger {
         self.frames.absorb(&other.frames);
         self.messages.absorb(&other.messages);
         self.events.absorb(&other.events);
+        if let Some(connections) = &other.connections {
+            self.connections.get_or_insert_with(ConnectionBook::default).absorb(connections);
+        }
         if let Some(kernel) = &other.kernel {
             self.kernel.get_or_insert_with(KernelBook::default).absorb(kernel);
         }
@@ -236,7 +245,14 @@ impl Ledger {
             equations.push(("frames seen by XDP = redirected + passed + dropped", kernel.xdp_seen, seen));
             let taken = kernel.received + sum_named(&kernel.lost);
             equations.push(("frames redirected = received + lost", kernel.redirected, taken));
-            equations.push(("frames off the RX rings = frames received", kernel.received, frames.received));
+            equations.push((
+                "frames off the RX rings + datagrams = frames received",
+                kernel.received + frames.datagrams,
+                frames.received,
+            ));
+        }
+        if let Some(connections) = &self.connections {
+            equations.extend(connections.equations());
         }
         equations
             .into_iter()

@@ -5,10 +5,12 @@
 
 mod board;
 mod books;
+mod connections;
 mod histogram;
 mod streams;
 
 pub use board::{Board, Counter};
 pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook, QueueBook};
+pub use connections::ConnectionBook;
 pub use histogram::{LatencyRecorder, Percentiles};
 pub use streams::{LineBook, StreamBook, TypeCounts};

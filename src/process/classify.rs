@@ -48,6 +48,9 @@ pub struct WideKindsFull;
 /// | NYSE Pillar | 103 execution, 110 111 220 trades, 112 113 221 222 corrections, 33 34 status | 2 3 10–13 15 31 35 223 | 100 101 102 104 106 orders, 105 imbalance, 114, 140 quote, 1 32 clears |
 /// | MIAX MACH | `T` last sale, `X` trade cancel, `H U` underlying status | `1 P S` | `B O W A D d` top of market |
 /// | ICE iMpact | `G Y W` trades, `H I` investigated and cancelled, `K V f 3 4` status | `J L M N O R U b c i l u v w z 9` | `D E F` orders, `m r s t` levels, `C g k 0`, `T` brackets |
+/// | engine20 | 0 CPU overload, 2 shutdown | | 1 unknown, 3–6 |
+/// | FIX | `8 9` reports and cancel rejects, `h f` trading status, `B` news | `0 1 2 3 4 5 A` session | orders, quotes, market data |
+/// | ITCH 5.0 over SoupBinTCP | as over MoldUDP64 | | |
 #[derive(Clone, Debug)]
 pub struct ClassTable {
     direct: [[Class; DIRECT_KINDS]; Protocol::ALL.len()],
@@ -138,6 +141,10 @@ const LISTS: [Lists; Protocol::ALL.len()] = [
     },
     Lists { protocol: Protocol::MiaxMach, realtime: b"TXHU", batch: b"1PS" },
     Lists { protocol: Protocol::IceImpact, realtime: b"GYWHIKVf34", batch: b"JLMNORUbciluvwz9" },
+    Lists { protocol: Protocol::Engine20, realtime: &[0, 2], batch: &[] },
+    // Execution reports, cancel rejects, trading status and news; orders and quotes in order; session messages.
+    Lists { protocol: Protocol::Fix, realtime: b"89hfB", batch: b"012345A" },
+    Lists { protocol: Protocol::SoupbintcpItch50, realtime: b"ECPQBHhWK", batch: b"SRYLV" },
 ];
 
 impl Default for ClassTable {

@@ -1,10 +1,12 @@
-//! Where frames come from: a NIC queue by AF_XDP, or a capture in memory. A replay differs from the wire in its
+//! Where frames come from: a NIC queue by AF_XDP, or a capture in memory; and where byte streams come from. A replay differs from the wire in its
 //! source and in nothing else.
 
 pub mod capture;
 pub mod xdp;
 
 mod frame;
+mod stream;
 
 pub use crate::event::LinkType;
 pub use frame::{Budget, Frame, FrameSource};
+pub use stream::{ConnectionIndex, InletIndex, Next, StreamHandler, StreamSource, Took};

@@ -2,7 +2,7 @@
 
 use super::{
     Entry, Visitor, cboe_pitch, cme_mdp3, ice_impact, iex_tp, itch50, miax_mach, moldudp64, native,
-    nyse_pillar,
+    nyse_pillar, stream,
 };
 use crate::event::{FrameReject, Protocol};
 
@@ -21,6 +21,9 @@ pub fn decode<V: Visitor>(protocol: Protocol, packet: &[u8], visitor: &mut V) ->
         Protocol::NysePillar => nyse_pillar::decode(packet, visitor),
         Protocol::MiaxMach => miax_mach::decode(packet, visitor),
         Protocol::IceImpact => ice_impact::decode(packet, visitor),
+        Protocol::Engine20 | Protocol::Fix | Protocol::SoupbintcpItch50 => {
+            stream::decode_packet(protocol, packet, visitor)
+        }
     }
 }
 
@@ -29,7 +32,7 @@ pub fn decode<V: Visitor>(protocol: Protocol, packet: &[u8], visitor: &mut V) ->
 #[inline]
 pub fn entries(protocol: Protocol, kind: u16, body: &[u8], found: &mut impl FnMut(Entry)) {
     match protocol {
-        Protocol::Moldudp64Itch50 => itch50::entries(body, found),
+        Protocol::Moldudp64Itch50 | Protocol::SoupbintcpItch50 => itch50::entries(body, found),
         Protocol::IexTp => iex_tp::entries(body, found),
         Protocol::CmeMdp3 => cme_mdp3::entries(kind, body, found),
         _ => {}
@@ -41,7 +44,7 @@ pub fn entries(protocol: Protocol, kind: u16, body: &[u8], found: &mut impl FnMu
 pub fn describe(protocol: Protocol, kind: u16, body: &[u8]) -> Option<serde_json::Value> {
     match protocol {
         Protocol::Native => native::describe(body),
-        Protocol::Moldudp64Itch50 => itch50::describe(body),
+        Protocol::Moldudp64Itch50 | Protocol::SoupbintcpItch50 => itch50::describe(body),
         Protocol::IexTp => iex_tp::describe(body),
         Protocol::CmeMdp3 => cme_mdp3::describe(kind, body),
         _ => None,

@@ -4,8 +4,14 @@
 //! is the frame without its length prefix, so that frames from a TCP stream, where the stream's reader takes the
 //! prefix off, read the same way.
 
-use super::{Message, Numbering, Run, RunKind, Visitor};
-use crate::event::{FrameReject, MessageReject, Priority};
+use super::{Flow, Message, Numbering, Progress, Run, RunKind, Stop, StreamVisitor, Visitor};
+use crate::event::{CloseReason, FrameReject, MessageReject, Priority};
+
+/// Longest body that the ancestor takes from a TCP stream: 10 MiB. A longer one ends the connection.
+const BODY_BYTES_MAX: u64 = 10 << 20;
+
+/// Bytes of a frame's length prefix.
+const PREFIX_BYTES: usize = 4;
 
 /// Priority byte and topic length, in front of the topic.
 const BODY_HEADER_BYTES: usize = 3;
@@ -56,6 +62,42 @@ pub fn decode<V: Visitor>(packet: &[u8], visitor: &mut V) -> Result<(), FrameRej
         }
     }
     Ok(())
+}
+
+/// Decodes the frames in a piece of a stream. A malformed frame inside a good length is one refused message, and the
+/// stream goes on behind it, as with the ancestor.
+#[inline]
+pub fn decode_stream<V: StreamVisitor>(bytes: &[u8], unit_bytes_max: usize, visitor: &mut V) -> Progress {
+    let mut consumed = 0;
+    let stop = loop {
+        let rest = &bytes[consumed..];
+        let Some((prefix, behind)) = rest.split_first_chunk::<PREFIX_BYTES>() else {
+            break Stop::Incomplete { unit_bytes: PREFIX_BYTES };
+        };
+        let body_bytes = u32::from_be_bytes(*prefix) as usize;
+        if body_bytes as u64 > BODY_BYTES_MAX {
+            break Stop::Broken(CloseReason::FrameTooLarge);
+        }
+        let unit_bytes = PREFIX_BYTES + body_bytes;
+        if unit_bytes > unit_bytes_max {
+            visitor.refuse(MessageReject::TooLarge);
+            break Stop::Discard { unit_bytes: unit_bytes as u64 };
+        }
+        let Some(body) = behind.get(..body_bytes) else {
+            break Stop::Incomplete { unit_bytes };
+        };
+        match parse_body(body) {
+            Ok(frame) => {
+                let kind = frame.priority as u16;
+                if visitor.offer(&Message { sequence: 0, kind, source_ns: 0, body }) == Flow::Wait {
+                    break Stop::Wait;
+                }
+            }
+            Err(reason) => visitor.refuse(reason),
+        }
+        consumed += unit_bytes;
+    };
+    Progress { consumed, stop }
 }
 
 /// Reads a frame's body (what follows the length prefix): `u8 priority`, `u16 topic_len`, topic, payload.

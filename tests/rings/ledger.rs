@@ -1,5 +1,8 @@
 //! The part of the ledger that the queues need: their books.
 
+#[path = "../../src/ledger/connections.rs"]
+mod connections;
+
 #[path = "../../src/ledger/books.rs"]
 mod books;
 

@@ -1,0 +1,92 @@
+//! Hot path: where byte streams and socket datagrams meet their shard: what a source calls, and what it promises.
+//!
+//! Invariant: bytes that a handler did not take are shown to it again, in order; a connection that waits costs the
+//! others nothing.
+
+use crate::event::{CloseReason, Nanos};
+use crate::ledger::ConnectionBook;
+use std::net::SocketAddr;
+
+/// Index of a connection among those of its source, from 0; used again when the connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionIndex(pub u32);
+
+/// Index of a listener, connector or datagram socket in the settings' order; each is an inlet with books of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InletIndex(pub u16);
+
+/// What is to become of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It goes on.
+    Continue,
+    /// There is no room for its next message: show it the rest again later, and let its peer wait meanwhile.
+    Wait,
+    /// It ends, when what is still to be said to its peer is said.
+    Close(CloseReason),
+}
+
+/// What a handler did with bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Took {
+    /// Bytes that are done with, or kept by the handler.
+    pub bytes: usize,
+    /// How to go on.
+    pub next: Next,
+}
+
+/// The shard's side: makes messages of what comes in.
+pub trait StreamHandler {
+    /// A connection has begun, by an inlet. Memory was set aside for it at boot.
+    fn opened(&mut self, connection: ConnectionIndex, inlet: InletIndex, now: Nanos);
+
+    /// Bytes of a connection, in their order.
+    fn bytes(&mut self, connection: ConnectionIndex, bytes: &[u8], now: Nanos) -> Took;
+
+    /// A datagram that came to an inlet.
+    fn datagram(&mut self, inlet: InletIndex, bytes: &[u8], now: Nanos);
+
+    /// A turn is over, or has come far enough: what was accepted goes to the queues.
+    fn flush(&mut self);
+
+    /// Looks at a connection's deadlines. About every 10 ms.
+    fn tick(&mut self, connection: ConnectionIndex, now: Nanos) -> Next;
+
+    /// A connection that has something to say to its peer; each one is named once until it is asked.
+    fn next_reply(&mut self) -> Option<ConnectionIndex>;
+
+    /// Writes what is to be said, as whole frames, into `into`, and returns its length; the rest is kept.
+    fn reply(&mut self, connection: ConnectionIndex, into: &mut [u8]) -> usize;
+
+    /// No byte will come any more (the peer closed its side, or the appliance stops). Returns when the connection may
+    /// end: `Continue` while there are answers to come.
+    fn ended(&mut self, connection: ConnectionIndex, now: Nanos) -> Next;
+
+    /// The connection is gone. Returns the bytes of an unfinished frame that are lost with it.
+    fn closed(&mut self, connection: ConnectionIndex, reason: CloseReason) -> u64;
+}
+
+/// A source of byte streams and datagrams. It is owned by one shard and polled by its thread only.
+pub trait StreamSource: Send {
+    /// One turn: takes what came, shows it to the handler, a share of each connection, and sends replies. Returns how
+    /// many things it did.
+    fn poll(&mut self, now: Nanos, handler: &mut dyn StreamHandler) -> usize;
+
+    /// Begins on the shard's own thread.
+    fn start(&mut self, now: Nanos);
+
+    /// Stops taking new connections and ends those that are there, once what they have sent is taken.
+    fn stop(&mut self, now: Nanos);
+
+    /// Whether it has stopped and nothing is left.
+    fn exhausted(&self) -> bool;
+
+    /// The connections' book.
+    fn book(&self) -> ConnectionBook;
+
+    /// Where each inlet is bound, as far as it has an address: the port that the kernel chose included.
+    fn addresses(&self) -> Vec<Option<SocketAddr>>;
+
+    /// System calls made so far.
+    fn system_calls(&self) -> u64;
+}
