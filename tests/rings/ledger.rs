@@ -6,4 +6,6 @@ mod connections;
 #[path = "../../src/ledger/books.rs"]
 mod books;
 
+pub use connections::ConnectionBook;
+
 pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook, QueueBook};
