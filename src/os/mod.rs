@@ -12,6 +12,7 @@ mod netdev;
 pub mod packet;
 mod process;
 mod signals;
+pub mod uring;
 
 pub use affinity::{
     allowed_cpus, name_current_thread, pin_current_thread, set_fifo, set_ordinary, sleep_exactly,
