@@ -201,7 +201,7 @@ impl Outlet for EventOutlet {
             class: class as u8,
             line: accepted.line,
             clock: accepted.clock as u8,
-            reserved: 0,
+            session: accepted.session,
         };
         self.pool.write(&mut ticket, &header, message.body);
         self.events.accepted += 1;
@@ -266,6 +266,7 @@ mod tests {
             protocol: Protocol::IexTp,
             wire_ns: 0,
             clock: ClockKind::Capture,
+            session: 0,
         };
         // Trades: realtime, which has two places.
         for sequence in 1..=5 {

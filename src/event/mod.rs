@@ -13,7 +13,7 @@ mod time;
 pub use class::{Class, Priority};
 pub use destination::Destination;
 pub use header::{EventHeader, HEADER_BYTES};
-pub use ids::{LaneId, LineIndex, ShardId, StreamIndex};
+pub use ids::{ConnectionIndex, InletIndex, LaneId, LineIndex, ShardId, StreamIndex};
 pub use link::LinkType;
 pub use price::{Price, Side};
 pub use protocol::Protocol;

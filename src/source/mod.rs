@@ -9,4 +9,4 @@ mod stream;
 
 pub use crate::event::LinkType;
 pub use frame::{Budget, Frame, FrameSource};
-pub use stream::{ConnectionIndex, InletIndex, Next, StreamHandler, StreamSource, Took};
+pub use stream::{StreamHandler, StreamSource};

@@ -3,37 +3,10 @@
 //! Invariant: bytes that a handler did not take are shown to it again, in order; a connection that waits costs the
 //! others nothing.
 
-use crate::event::{CloseReason, Nanos};
+use crate::event::{CloseReason, ConnectionIndex, InletIndex, Nanos};
+use crate::feed::{Next, Took};
 use crate::ledger::ConnectionBook;
 use std::net::SocketAddr;
-
-/// Index of a connection among those of its source, from 0; used again when the connection has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionIndex(pub u32);
-
-/// Index of a listener, connector or datagram socket in the settings' order; each is an inlet with books of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct InletIndex(pub u16);
-
-/// What is to become of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It goes on.
-    Continue,
-    /// There is no room for its next message: show it the rest again later, and let its peer wait meanwhile.
-    Wait,
-    /// It ends, when what is still to be said to its peer is said.
-    Close(CloseReason),
-}
-
-/// What a handler did with bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Took {
-    /// Bytes that are done with, or kept by the handler.
-    pub bytes: usize,
-    /// How to go on.
-    pub next: Next,
-}
 
 /// The shard's side: makes messages of what comes in.
 pub trait StreamHandler {
@@ -61,6 +34,9 @@ pub trait StreamHandler {
     /// No byte will come any more (the peer closed its side, or the appliance stops). Returns when the connection may
     /// end: `Continue` while there are answers to come.
     fn ended(&mut self, connection: ConnectionIndex, now: Nanos) -> Next;
+
+    /// The source ends the connection for a reason of its own: the peer may be told before it is gone.
+    fn closing(&mut self, connection: ConnectionIndex, reason: CloseReason);
 
     /// The connection is gone. Returns the bytes of an unfinished frame that are lost with it.
     fn closed(&mut self, connection: ConnectionIndex, reason: CloseReason) -> u64;
