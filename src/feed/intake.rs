@@ -4,7 +4,10 @@
 //! heartbeat or refused for one reason.
 
 use super::visit::{PacketVerdict, Visit};
-use super::{Connections, EndpointIndex, FeedLine, InletSettings, StreamSnapshot, StreamTable};
+use super::inlets::Inlet;
+use super::{
+    ConnectionSettings, Connections, EndpointIndex, FeedLine, Producers, StreamSnapshot, StreamTable,
+};
 use crate::event::{ClockKind, Destination, FrameReject, LinkType, MessageReject, Nanos, Protocol};
 use crate::ledger::{FrameBook, MessageBook};
 use crate::limits::{ENDPOINTS_MAX, LATENESS_STREAMS, STREAMS_MAX};
@@ -74,25 +77,44 @@ impl Default for IntakeSettings {
 /// Decoding and feed state of one shard.
 #[derive(Debug)]
 pub struct Intake {
-    table: StreamTable,
+    pub(super) table: StreamTable,
     admit_unknown: bool,
     protocol: Option<Protocol>,
     /// Frames by fate.
     pub frames: FrameBook,
     /// Messages by fate.
     pub messages: MessageBook,
+    /// Connections, where there are sources of byte streams.
+    pub connections: Connections,
 }
 
 impl Intake {
     /// Allocates the tables.
     pub fn allocate(settings: &IntakeSettings) -> Intake {
+        let nobody = Producers::allocate(0, &[], None);
+        Intake::with_connections(settings, ConnectionSettings::default(), nobody)
+    }
+
+    /// Allocates the tables, and those of connections and their producers.
+    pub fn with_connections(
+        settings: &IntakeSettings,
+        connections: ConnectionSettings,
+        producers: Producers,
+    ) -> Intake {
+        let mut table = StreamTable::allocate(
+            settings.streams_max,
+            settings.endpoints_max,
+            LATENESS_STREAMS,
+            &settings.lines,
+        );
+        let inlets = connections.inlets.into_iter().map(|settings| Inlet {
+            endpoint: table.add_inlet(&settings.name, settings.protocol),
+            settings,
+        });
+        let inlets = inlets.collect();
         Intake {
-            table: StreamTable::allocate(
-                settings.streams_max,
-                settings.endpoints_max,
-                LATENESS_STREAMS,
-                &settings.lines,
-            ),
+            table,
+            connections: Connections::allocate(inlets, connections.connections_max, producers),
             admit_unknown: settings.admit_unknown,
             protocol: settings.protocol,
             frames: FrameBook::default(),

@@ -3,14 +3,25 @@
 //! Architecture invariant: everything here is pure. Bytes, destinations and times come in, decisions go out; the
 //! tables are allocated once and never grow.
 
+mod connections;
+mod inlets;
 mod intake;
 mod lateness;
+mod producers;
 mod sequence;
+mod session;
+mod soup_session;
+mod stream_intake;
 mod streams;
 mod table;
+mod visit;
 
+pub use connections::{ConnectionSettings, Connections, Next, Took};
+pub use inlets::InletSettings;
 pub use intake::{Accepted, Intake, IntakeSettings, Outlet};
 pub use lateness::{Lateness, LatenessStore};
+pub use producers::{ProducerRecord, ProducerStore, Producers, digest};
 pub use sequence::{Sequencer, Verdict};
+pub use soup_session::{SoupEvent, SoupSession};
 pub use streams::{Endpoint, FeedLine, StreamName, StreamSnapshot, StreamState};
 pub use table::{EndpointIndex, StreamTable};

@@ -213,6 +213,12 @@ impl Producers {
         producer.accepted == producer.record.processed
     }
 
+    /// Whether there is none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.producers.is_empty()
+    }
+
     /// All producers, in the order of their places.
     pub fn records(&self) -> impl Iterator<Item = &ProducerRecord> {
         self.producers.iter().map(|producer| &producer.record)

@@ -37,6 +37,12 @@ pub(super) struct Visit<'a, O> {
 }
 
 impl<O: Outlet> Visit<'_, O> {
+    /// Whether there is room for a message now.
+    #[inline]
+    pub(super) fn has_room(&mut self, message: &Message<'_>) -> bool {
+        self.outlet.has_room(self.accepted.protocol, message.kind, message.body.len())
+    }
+
     /// Judges a run and brings the stream's epoch up to it.
     #[inline]
     fn judge(&mut self, run: &Run, stream: u32) -> PacketVerdict {

@@ -14,7 +14,7 @@ use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 use socket2::SockAddr;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 /// Flag of a buffer group whose buffers are consumed bit by bit (Linux 6.12).
 const BUFFERS_INCREMENTAL: u16 = 2;
@@ -62,8 +62,10 @@ pub struct UringReport {
 pub struct Completion {
     /// The request.
     pub token: Token,
-    /// Its result: bytes or a file descriptor, or the error number as a negative.
+    /// Its result: bytes, or the error number as a negative.
     pub result: i32,
+    /// The connection, for accepts.
+    pub file: Option<OwnedFd>,
     /// Whether the request goes on; if not, it must be made again for more.
     pub more: bool,
     /// The bytes, for requests that receive.
@@ -315,8 +317,12 @@ impl Uring {
             if token.operation == Operation::Send {
                 self.replies.returned(token.index);
             }
+            let file = (token.operation == Operation::Accept && result >= 0).then(|| {
+                // SAFETY: the kernel has just opened it for this completion, and nobody else knows of it.
+                unsafe { OwnedFd::from_raw_fd(result) }
+            });
             let chunk = self.chunk(token, result, flags);
-            into.push(Completion { token, result, more: cqueue::more(flags), chunk });
+            into.push(Completion { token, result, file, more: cqueue::more(flags), chunk });
         }
         self.completed.clear();
     }
@@ -522,8 +528,7 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
         let accepted = next(&mut ring);
         assert_eq!((accepted.token.operation, accepted.more), (Operation::Accept, true));
-        // SAFETY: the kernel has just opened it for us.
-        let server = unsafe { <TcpStream as std::os::fd::FromRawFd>::from_raw_fd(accepted.result) };
+        let server = accepted.file.expect("a connection");
         ring.register_file(1, server.as_fd()).expect("slot 1");
         ring.reply_mut(5).expect("free")[..5].copy_from_slice(b"hello");
         ring.send(1, 5, token(Operation::Send, 5));
