@@ -1,7 +1,7 @@
 //! Hot path: the one place where a protocol's number becomes its decoder.
 
 use super::{
-    Entry, Visitor, cboe_pitch, cme_mdp3, ice_impact, iex_tp, itch50, miax_mach, moldudp64, native,
+    Entry, Visitor, cboe_pitch, cme_mdp3, fix, ice_impact, iex_tp, itch50, miax_mach, moldudp64, native,
     nyse_pillar, stream,
 };
 use crate::event::{FrameReject, Protocol};
@@ -47,6 +47,7 @@ pub fn describe(protocol: Protocol, kind: u16, body: &[u8]) -> Option<serde_json
         Protocol::Moldudp64Itch50 | Protocol::SoupbintcpItch50 => itch50::describe(body),
         Protocol::IexTp => iex_tp::describe(body),
         Protocol::CmeMdp3 => cme_mdp3::describe(kind, body),
+        Protocol::Fix => fix::describe(body),
         _ => None,
     }
 }
