@@ -2,8 +2,9 @@
 
 mod wire_captures;
 
-use sluice::event::Protocol;
-use sluice::wire::harness::{exercise, exercise_itch_file, exercise_link};
+use sluice::event::{Priority, Protocol};
+use sluice::wire::harness::{exercise, exercise_itch_file, exercise_link, exercise_stream};
+use sluice::wire::{native_v2, soupbin};
 
 /// xorshift64*: the same bytes on every run, so that a failure repeats.
 struct Noise(u64);
@@ -103,6 +104,62 @@ fn every_decoder_takes_damaged_packets() {
             refusals += found.refusals + usize::from(found.rejected.is_some());
         }
         assert!(refusals > 0, "{protocol}: damage was never noticed ({messages} messages)");
+    }
+}
+
+/// Streams whose decoders are damaged here: whole units of each protocol, one behind the other.
+fn streams() -> Vec<(Protocol, Vec<u8>)> {
+    let mut native = Vec::new();
+    let hello = native_v2::Control::Hello { producer: 7, acknowledged: 0, durable: false };
+    native_v2::encode_control(&hello, 7, &mut native);
+    for sequence in 1..4 {
+        let event = native_v2::EventFrame {
+            producer: 7,
+            sequence,
+            time_ns: 1_700_000_000_000_000_000,
+            kind: 1,
+            priority: Priority::Medium,
+            topic: native_v2::Topic::Name(b"md.trade"),
+            payload: b"px=1",
+        };
+        native_v2::encode_event(&event, &mut native);
+        native.extend_from_slice(b"\x00\x00\x00\x0f\x03\x00\x08md.tradepx=1");
+    }
+    let engine = |kind: u8| {
+        [&[16, 0, 0, 0, kind, 0, 0, 0, 0, 0, 128, 63][..], &1_700_000_000_u64.to_le_bytes()].concat()
+    };
+    let mut soup = soupbin::accept(b"SLUICE0001", 7).to_vec();
+    for _ in 0..4 {
+        // A system event.
+        assert!(soupbin::append_sequenced(b"S\0\x01\0\x02\x01\x02\x03\x04\x05\x06O", &mut soup));
+        soup.extend(soupbin::SERVER_HEARTBEAT);
+    }
+    soup.extend(soupbin::END_OF_SESSION);
+    let fix = b"8=FIX.4.1\x019=00014\x0135=1\x01112=farm\x0110=217\x01".repeat(5);
+    vec![
+        (Protocol::Native, native),
+        (Protocol::Engine20, (0..7).flat_map(engine).collect()),
+        (Protocol::SoupbintcpItch50, soup),
+        (Protocol::Fix, fix),
+    ]
+}
+
+#[test]
+fn every_stream_decoder_takes_noise_and_damage_however_it_is_cut() {
+    let mut noise = Noise(0x5eed_0005);
+    for (protocol, stream) in streams() {
+        for _ in 0..2_000 {
+            let cuts: Vec<usize> = (0..noise.below(6)).map(|_| noise.below(300)).collect();
+            exercise_stream(protocol, &noise.packet(300), &cuts);
+        }
+        exercise_stream(protocol, &[0; 3_000], &[1, 1_500]);
+        exercise_stream(protocol, &[0xff; 3_000], &[1, 1_500]);
+        let whole = exercise_stream(protocol, &stream, &[]);
+        assert_eq!((whole.refusals, whole.consumed), (0, stream.len()), "{protocol}");
+        for _ in 0..4_000 {
+            let cuts: Vec<usize> = (0..noise.below(6)).map(|_| noise.below(stream.len())).collect();
+            exercise_stream(protocol, &noise.damage(&stream), &cuts);
+        }
     }
 }
 

@@ -299,7 +299,7 @@ fn threads(file: &ConfigFile) -> ThreadSettings {
 fn class_overrides(file: &ConfigFile) -> Vec<ClassOverride> {
     let mut overrides = Vec::new();
     for (protocol_name, types) in &file.classes {
-        let Ok(protocol) = protocol_name.parse() else { continue };
+        let Ok(protocol) = protocol_name.parse::<Protocol>() else { continue };
         overrides.extend(types.iter().filter_map(|(name, class)| {
             protocol.type_code(name).map(|kind| ClassOverride { protocol, kind, class: *class })
         }));

@@ -1,8 +1,8 @@
 //! Hot path: the one place where a protocol's number becomes its decoder.
 
 use super::{
-    Entry, Visitor, cboe_pitch, cme_mdp3, fix, ice_impact, iex_tp, itch50, miax_mach, moldudp64, native,
-    nyse_pillar, stream,
+    Entry, Visitor, cboe_pitch, cme_mdp3, engine20, fix, ice_impact, iex_tp, itch50, miax_mach, moldudp64,
+    native, nyse_pillar, stream,
 };
 use crate::event::{FrameReject, Protocol};
 
@@ -44,6 +44,7 @@ pub fn entries(protocol: Protocol, kind: u16, body: &[u8], found: &mut impl FnMu
 pub fn describe(protocol: Protocol, kind: u16, body: &[u8]) -> Option<serde_json::Value> {
     match protocol {
         Protocol::Native => native::describe(body),
+        Protocol::Engine20 => engine20::describe(body),
         Protocol::Moldudp64Itch50 | Protocol::SoupbintcpItch50 => itch50::describe(body),
         Protocol::IexTp => iex_tp::describe(body),
         Protocol::CmeMdp3 => cme_mdp3::describe(kind, body),

@@ -3,6 +3,7 @@
 //! Invariant: a protocol is named only when the whole packet adds up under its framing; a packet that says too
 //! little (a bare header off a unicast port, noise, a damaged packet) is nobody's.
 
+use super::native_v2;
 use crate::event::{Destination, Priority, Protocol};
 
 /// Times outside of 2000-01-01 to 2100-01-01 (seconds since the Unix epoch) are taken for something else.
@@ -172,6 +173,13 @@ fn miax_mach(packet: &[u8], _multicast: bool) -> bool {
 }
 
 fn native(packet: &[u8], _multicast: bool) -> bool {
+    let frames_v2 = walk(packet, 0, |rest| {
+        let length = usize::try_from(native_v2::frame_bytes(rest)?).ok()?;
+        native_v2::parse(rest.get(..length)?).is_ok().then_some(length)
+    });
+    if frames_v2.is_some_and(|frames| frames > 0) {
+        return true;
+    }
     let sniff = || {
         let frame = bytes(packet, 0).map(u32::from_be_bytes)?;
         let priority = packet.get(4)?;

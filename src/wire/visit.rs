@@ -9,7 +9,7 @@ pub enum Numbering {
     Messages,
     /// The packet has one number, which all its messages share (CME MDP 3.0).
     Packets,
-    /// The protocol numbers nothing (native version 1).
+    /// The protocol numbers nothing that a receiver could rely on (native frames, whose senders share a port).
     Unnumbered,
 }
 
@@ -49,7 +49,8 @@ pub struct Run {
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// Its sequence number; the packet's for [`Numbering::Packets`].
+    /// Its sequence number; the packet's for [`Numbering::Packets`]; for [`Numbering::Unnumbered`] 0, or the sender's
+    /// own number, which is information only (native version 2).
     pub sequence: u64,
     /// Its type: the protocol's letter, or template/type number. Native frames: the priority byte.
     pub kind: u16,
