@@ -4,7 +4,7 @@ mod wire_captures;
 
 use sluice::event::{Priority, Protocol};
 use sluice::wire::harness::{exercise, exercise_itch_file, exercise_link, exercise_stream};
-use sluice::wire::native_v2;
+use sluice::wire::{native_v2, soupbin};
 
 /// xorshift64*: the same bytes on every run, so that a failure repeats.
 struct Noise(u64);
@@ -128,7 +128,20 @@ fn streams() -> Vec<(Protocol, Vec<u8>)> {
     let engine = |kind: u8| {
         [&[16, 0, 0, 0, kind, 0, 0, 0, 0, 0, 128, 63][..], &1_700_000_000_u64.to_le_bytes()].concat()
     };
-    vec![(Protocol::Native, native), (Protocol::Engine20, (0..7).flat_map(engine).collect())]
+    let mut soup = soupbin::accept(b"SLUICE0001", 7).to_vec();
+    for _ in 0..4 {
+        // A system event.
+        assert!(soupbin::append_sequenced(b"S\0\x01\0\x02\x01\x02\x03\x04\x05\x06O", &mut soup));
+        soup.extend(soupbin::SERVER_HEARTBEAT);
+    }
+    soup.extend(soupbin::END_OF_SESSION);
+    let fix = b"8=FIX.4.1\x019=00014\x0135=1\x01112=farm\x0110=217\x01".repeat(5);
+    vec![
+        (Protocol::Native, native),
+        (Protocol::Engine20, (0..7).flat_map(engine).collect()),
+        (Protocol::SoupbintcpItch50, soup),
+        (Protocol::Fix, fix),
+    ]
 }
 
 #[test]

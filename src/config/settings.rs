@@ -327,24 +327,14 @@ fn threads(file: &ConfigFile) -> ThreadSettings {
 fn class_overrides(file: &ConfigFile) -> Vec<ClassOverride> {
     let mut overrides = Vec::new();
     for (protocol_name, types) in &file.classes {
-        let Ok(protocol) = protocol_name.parse() else { continue };
+        let Ok(protocol) = protocol_name.parse::<Protocol>() else { continue };
         overrides.extend(types.iter().filter_map(|(name, class)| {
-            message_type(protocol, name).map(|kind| ClassOverride { protocol, kind, class: *class })
+            protocol.type_code(name).map(|kind| ClassOverride { protocol, kind, class: *class })
         }));
     }
     // In an order that does not hang on how the names sort.
     overrides.sort_by_key(|over| (over.protocol, over.kind));
     overrides
-}
-
-/// The message type that [`Protocol::type_name`] writes as `name`: the inverse of that function.
-pub(super) fn message_type(protocol: Protocol, name: &str) -> Option<u16> {
-    let letter = match name.as_bytes() {
-        [letter] => Some(u16::from(*letter)),
-        _ => None,
-    };
-    let kind = letter.filter(|_| protocol.types_are_letters()).or_else(|| name.parse().ok())?;
-    (protocol.type_name(kind) == name).then_some(kind)
 }
 
 fn parse(text: &str, origin: &str) -> Result<ConfigFile, ConfigError> {
@@ -409,25 +399,6 @@ mod tests {
         assert_eq!(iex.admission, Admission::Everything { protocol: Some(Protocol::IexTp) });
         assert_ne!(automatic.config_hash(), iex.config_hash());
         assert!(iex.check_runnable().is_err());
-    }
-
-    #[test]
-    fn message_types_are_read_as_they_are_printed() {
-        for protocol in Protocol::ALL {
-            for kind in 0..=u16::MAX {
-                let name = protocol.type_name(kind);
-                let printed_alike = message_type(protocol, &name);
-                // A letter protocol prints kind 5 as "5", as it prints kind 53, the letter '5': the letter is
-                // meant.
-                let ambiguous = protocol.types_are_letters() && kind < 10;
-                let meant = if ambiguous { kind + u16::from(b'0') } else { kind };
-                assert_eq!(printed_alike, Some(meant), "{protocol} {name}");
-            }
-            assert_eq!(message_type(protocol, ""), None);
-            assert_eq!(message_type(protocol, "TT"), None);
-        }
-        assert_eq!(message_type(Protocol::CmeMdp3, "032"), None);
-        assert_eq!(message_type(Protocol::CmeMdp3, "T"), None);
     }
 
     #[test]

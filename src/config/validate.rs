@@ -5,7 +5,6 @@
 use super::error::{Finding, line_of_key};
 use super::file::{ConfigFile, Endpoint, FeedTable, InterfaceTable, LineTable};
 use super::network_validate;
-use super::settings::message_type;
 use super::wishes::{AttachWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Destination, Protocol};
 use crate::limits::{self, LANES_PER_SHARD_MAX, LINES_MAX, SLOT_PAYLOAD_BYTES};
@@ -304,11 +303,12 @@ fn classes_name_types(file: &ConfigFile, found: &mut Found) {
                 continue;
             }
         };
-        let allowed = match protocol.types_are_letters() {
-            true => "one letter as reports print it, such as \"T\"",
-            false => "a decimal type or template number, 0 to 65535, such as \"32\"",
+        let allowed = match protocol.type_letters() {
+            1 => "one letter as reports print it, such as \"T\"",
+            2 => "one letter or two as reports print them, such as \"8\" or \"AE\"",
+            _ => "a decimal type or template number, 0 to 65535, such as \"32\"",
         };
-        for name in types.keys().filter(|name| message_type(protocol, name).is_none()) {
+        for name in types.keys().filter(|name| protocol.type_code(name).is_none()) {
             found.push((
                 format!("classes.{protocol}.{name}"),
                 format!("\"{name}\" is no message type of {protocol}; allowed: {allowed}"),

@@ -73,27 +73,43 @@ impl Protocol {
         Protocol::ALL.get(usize::from(value)).copied()
     }
 
-    /// Whether message types of this protocol are ASCII letters (and print as such) or numbers.
-    pub const fn types_are_letters(self) -> bool {
-        matches!(
-            self,
+    /// How many ASCII letters a message type of this protocol has at most; 0 where types are numbers.
+    pub const fn type_letters(self) -> usize {
+        match self {
             Protocol::Moldudp64Itch50
-                | Protocol::IexTp
-                | Protocol::MiaxMach
-                | Protocol::IceImpact
-                | Protocol::Fix
-                | Protocol::SoupbintcpItch50
-        )
+            | Protocol::IexTp
+            | Protocol::MiaxMach
+            | Protocol::IceImpact
+            | Protocol::SoupbintcpItch50 => 1,
+            Protocol::Fix => 2,
+            Protocol::Native
+            | Protocol::CmeMdp3
+            | Protocol::CboePitch
+            | Protocol::NysePillar
+            | Protocol::Engine20 => 0,
+        }
     }
 
-    /// How a message type of this protocol is written in reports: its letter, or its decimal number.
+    /// How a message type of this protocol is written in reports: its letters, the first one in the high byte where there
+    /// are two, or its decimal number.
     pub fn type_name(self, code: u16) -> String {
-        match u8::try_from(code) {
-            Ok(letter) if self.types_are_letters() && letter.is_ascii_graphic() => {
-                char::from(letter).to_string()
-            }
-            _ => code.to_string(),
+        let bytes = code.to_be_bytes();
+        let letters = if bytes[0] == 0 { &bytes[1..] } else { &bytes[..] };
+        if letters.len() <= self.type_letters() && letters.iter().all(u8::is_ascii_graphic) {
+            letters.iter().map(|letter| char::from(*letter)).collect()
+        } else {
+            code.to_string()
         }
+    }
+
+    /// The message type that is written as `name`: the inverse of [`Protocol::type_name`]. Digits that may be letters are
+    /// letters: of FIX, `12` is the type that begins with the letter 1.
+    pub fn type_code(self, name: &str) -> Option<u16> {
+        let letters = (1..=self.type_letters())
+            .contains(&name.len())
+            .then(|| name.bytes().fold(0, |code, letter| (code << 8) | u16::from(letter)));
+        let code = letters.or_else(|| name.parse().ok())?;
+        (self.type_name(code) == name).then_some(code)
     }
 }
 
@@ -127,5 +143,32 @@ mod tests {
             assert_eq!(toml_name, protocol.name());
         }
         assert_eq!(Protocol::from_u8(11), None);
+    }
+
+    #[test]
+    fn message_types_are_read_as_they_are_printed() {
+        for protocol in Protocol::ALL {
+            for code in 0..=u16::MAX {
+                let name = protocol.type_name(code);
+                // A protocol of letters prints type 5 as "5", as it prints type 53, the letter '5': letters are meant,
+                // wherever a number has no more digits than a type has letters.
+                let is_number = name == code.to_string();
+                let meant = if is_number && name.len() <= protocol.type_letters() {
+                    name.bytes().fold(0, |letters, digit| letters * 256 + u16::from(digit))
+                } else {
+                    code
+                };
+                assert_eq!(protocol.type_code(&name), Some(meant), "{protocol} {name}");
+            }
+            assert_eq!(protocol.type_code(""), None);
+            assert_eq!(protocol.type_code("TTT"), None);
+            assert_eq!(protocol.type_code("\u{e9}"), None);
+            let two = (protocol == Protocol::Fix).then_some(0x5454);
+            assert_eq!(protocol.type_code("TT"), two);
+        }
+        assert_eq!(Protocol::CmeMdp3.type_code("032"), None);
+        assert_eq!(Protocol::CmeMdp3.type_code("T"), None);
+        assert_eq!(Protocol::Fix.type_name(0x4145), "AE");
+        assert_eq!(Protocol::IexTp.type_name(0x4145), "16709");
     }
 }

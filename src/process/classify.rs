@@ -49,7 +49,7 @@ pub struct WideKindsFull;
 /// | MIAX MACH | `T` last sale, `X` trade cancel, `H U` underlying status | `1 P S` | `B O W A D d` top of market |
 /// | ICE iMpact | `G Y W` trades, `H I` investigated and cancelled, `K V f 3 4` status | `J L M N O R U b c i l u v w z 9` | `D E F` orders, `m r s t` levels, `C g k 0`, `T` brackets |
 /// | engine20 | 0 CPU overload, 2 shutdown | | 1 unknown, 3–6 |
-/// | FIX | `8 9` reports and cancel rejects, `h f` trading status, `B` news | `0 1 2 3 4 5 A` session | orders, quotes, market data |
+/// | FIX | `8` executions, `9 j` rejects of orders, `Q` doubted trade, `h f` trading status, `B` news | `0 1 2 3 4 5 A` session, `c d v w x y` definitions | `D F G` orders, `S R b` quotes, `V W X Y` market data, types of two letters |
 /// | ITCH 5.0 over SoupBinTCP | as over MoldUDP64 | | |
 #[derive(Clone, Debug)]
 pub struct ClassTable {
@@ -142,8 +142,8 @@ const LISTS: [Lists; Protocol::ALL.len()] = [
     Lists { protocol: Protocol::MiaxMach, realtime: b"TXHU", batch: b"1PS" },
     Lists { protocol: Protocol::IceImpact, realtime: b"GYWHIKVf34", batch: b"JLMNORUbciluvwz9" },
     Lists { protocol: Protocol::Engine20, realtime: &[0, 2], batch: &[] },
-    // Execution reports, cancel rejects, trading status and news; orders and quotes in order; session messages.
-    Lists { protocol: Protocol::Fix, realtime: b"89hfB", batch: b"012345A" },
+    // Of one letter; types of two letters are transactional until a configuration says otherwise.
+    Lists { protocol: Protocol::Fix, realtime: b"89jQhfB", batch: b"012345Acdvwxy" },
     Lists { protocol: Protocol::SoupbintcpItch50, realtime: b"ECPQBHhWK", batch: b"SRYLV" },
 ];
 

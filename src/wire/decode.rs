@@ -1,8 +1,8 @@
 //! Hot path: the one place where a protocol's number becomes its decoder.
 
 use super::{
-    Entry, Visitor, cboe_pitch, cme_mdp3, engine20, ice_impact, iex_tp, itch50, miax_mach, moldudp64, native,
-    nyse_pillar, stream,
+    Entry, Visitor, cboe_pitch, cme_mdp3, engine20, fix, ice_impact, iex_tp, itch50, miax_mach, moldudp64,
+    native, nyse_pillar, stream,
 };
 use crate::event::{FrameReject, Protocol};
 
@@ -48,6 +48,7 @@ pub fn describe(protocol: Protocol, kind: u16, body: &[u8]) -> Option<serde_json
         Protocol::Moldudp64Itch50 | Protocol::SoupbintcpItch50 => itch50::describe(body),
         Protocol::IexTp => iex_tp::describe(body),
         Protocol::CmeMdp3 => cme_mdp3::describe(kind, body),
+        Protocol::Fix => fix::describe(body),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: the n-th message block of a packet has the number `sequence + n`, also when a block before it was
 //! refused; so a damaged message never shifts the numbers of those behind it.
 
-use super::{Message, Numbering, Run, RunKind, Visitor, itch50};
+use super::{Numbering, Run, RunKind, Visitor, itch50};
 use crate::event::{FrameReject, MessageReject};
 use zerocopy::big_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -55,7 +55,7 @@ pub fn decode<V: Visitor>(packet: &[u8], visitor: &mut V) -> Result<(), FrameRej
 
 /// The session's ten ASCII bytes as a big-endian number.
 #[inline]
-fn session_number(session: &[u8; 10]) -> u128 {
+pub fn session_number(session: &[u8; 10]) -> u128 {
     let mut wide = [0; 16];
     wide[6..].copy_from_slice(session);
     u128::from_be_bytes(wide)
@@ -71,31 +71,21 @@ fn blocks<V: Visitor>(mut rest: &[u8], sequence: u64, count: u16, visitor: &mut 
             return visitor.refuse(MessageReject::Truncated);
         };
         rest = behind;
-        block(sequence.wrapping_add(index), body, visitor);
+        match itch50::whole_message(sequence.wrapping_add(index), body) {
+            Ok(message) => visitor.message(&message),
+            Err(reason) => visitor.refuse(reason),
+        }
     }
     if !rest.is_empty() {
         visitor.refuse(MessageReject::TrailingBytes);
     }
 }
 
-#[inline]
-fn block<V: Visitor>(sequence: u64, body: &[u8], visitor: &mut V) {
-    let letter = body.first().copied().unwrap_or(0);
-    if itch50::length_of(letter).is_some_and(|length| body.len() < length) {
-        return visitor.refuse(MessageReject::TooShort);
-    }
-    visitor.message(&Message {
-        sequence,
-        kind: u16::from(letter),
-        source_ns: itch50::timestamp(body).unwrap_or(0),
-        body,
-    });
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::event::Protocol;
+    use crate::wire::Message;
     use crate::wire::harness::{Exercise, exercise};
     use proptest::prelude::*;
 

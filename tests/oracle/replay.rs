@@ -48,10 +48,7 @@ fn by_class(streams: &[Value]) -> [u64; 3] {
         let protocol: Protocol = stream["protocol"].as_str().expect("a name").parse().expect("a protocol");
         let (messages, accepted) = (number(stream, "/messages"), number(stream, "/accepted"));
         for (name, count) in stream["by_type"].as_object().expect("types") {
-            let kind = match name.as_bytes() {
-                [letter] if protocol.types_are_letters() => u16::from(*letter),
-                _ => name.parse().expect("a number"),
-            };
+            let kind = protocol.type_code(name).expect("a type of the protocol");
             let class = table.class_of(protocol, kind);
             sums[class as usize] += count.as_u64().expect("a count") * accepted / messages;
         }

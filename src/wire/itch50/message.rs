@@ -8,7 +8,8 @@ use super::{
     OperationalHalt, OrderCancel, OrderDelete, OrderExecuted, OrderExecutedWithPrice, OrderReplace,
     RegShoRestriction, RetailInterest, StockDirectory, SystemEvent, Trade, TradingAction,
 };
-use crate::event::Nanos;
+use crate::event::{MessageReject, Nanos};
+use crate::wire::Message;
 use serde::Serialize;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -148,6 +149,20 @@ pub fn length_of(letter: u8) -> Option<usize> {
 #[inline]
 pub fn timestamp(body: &[u8]) -> Option<Nanos> {
     view::<Header>(body).map(|header| header.timestamp.get())
+}
+
+/// A whole message as a decoder offers it. Unknown types pass, and so does an empty body, with type 0; a longer body
+/// than its type has passes too, for fields that a later revision adds.
+///
+/// # Errors
+/// [`MessageReject::TooShort`] for a known type that is shorter than its specification.
+#[inline]
+pub fn whole_message(sequence: u64, body: &[u8]) -> Result<Message<'_>, MessageReject> {
+    let letter = body.first().copied().unwrap_or(0);
+    if length_of(letter).is_some_and(|length| body.len() < length) {
+        return Err(MessageReject::TooShort);
+    }
+    Ok(Message { sequence, kind: u16::from(letter), source_ns: timestamp(body).unwrap_or(0), body })
 }
 
 #[cfg(test)]

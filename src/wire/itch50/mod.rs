@@ -18,7 +18,7 @@ pub use describe::describe;
 pub use entries::entries;
 pub use fields::{Alpha, Header, Integer2, Integer4, Integer8, Letter, Price4, Price8, Timestamp};
 pub use file::{Damage, FRAME_BYTES_MAX, FileFramer, Framed, Framing};
-pub use message::{ItchMessage, length_of, timestamp};
+pub use message::{ItchMessage, length_of, timestamp, whole_message};
 pub use reference::{
     DirectListingPriceDiscovery, Imbalance, IpoQuotingPeriod, LuldAuctionCollar, MarketParticipantPosition,
     MwcbDeclineLevel, MwcbStatus, OperationalHalt, RegShoRestriction, RetailInterest, StockDirectory,
