@@ -3,10 +3,10 @@
 //! Invariant: each byte that came is taken as part of a unit, held as part of an unfinished one, or lost with its
 //! connection; a message that found no room is met again, in its place.
 
+use super::EndpointIndex;
 use super::inlets::{Inlet, InletSettings};
 use super::producers::{ProducerRecord, Producers};
 use super::session::{Say, Session};
-use super::EndpointIndex;
 use crate::event::{CloseReason, ConnectionIndex, InletIndex, Nanos, Protocol};
 use crate::wire::{Progress, Stop};
 use std::collections::VecDeque;
@@ -100,12 +100,9 @@ pub struct ConnectionSettings {
 
 impl Connections {
     /// Allocates all memory that connections will use.
-    pub(super) fn allocate(
-        inlets: Vec<Inlet>,
-        connections_max: usize,
-        producers: Producers,
-    ) -> Connections {
-        let unit_bytes_max = inlets.iter().map(|inlet| inlet.settings.unit_bytes_max).max().unwrap_or_default();
+    pub(super) fn allocate(inlets: Vec<Inlet>, connections_max: usize, producers: Producers) -> Connections {
+        let unit_bytes_max =
+            inlets.iter().map(|inlet| inlet.settings.unit_bytes_max).max().unwrap_or_default();
         let stride = unit_bytes_max.next_multiple_of(STRIDE_BYTES);
         let mut held = std::iter::repeat_n(0, 0).collect::<Vec<u8>>();
         held.resize(stride * connections_max, 0);
@@ -260,8 +257,8 @@ impl Connections {
     #[inline]
     pub(super) fn list_if_it_speaks(&mut self, connection: ConnectionIndex) {
         let slot = &mut self.slots[connection.0 as usize];
-        let speaks = slot.say.anything()
-            || matches!(&slot.session, Session::Soup(session) if session.has_reply());
+        let speaks =
+            slot.say.anything() || matches!(&slot.session, Session::Soup(session) if session.has_reply());
         if speaks && !slot.listed && slot.open {
             slot.listed = true;
             self.ready.push_back(connection);

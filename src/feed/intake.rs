@@ -3,8 +3,8 @@
 //! Invariant: each frame is decoded or refused for one reason; each message is accepted, duplicate, stale,
 //! heartbeat or refused for one reason.
 
-use super::visit::{PacketVerdict, Visit};
 use super::inlets::Inlet;
+use super::visit::{PacketVerdict, Visit};
 use super::{
     ConnectionSettings, Connections, EndpointIndex, FeedLine, Producers, StreamSnapshot, StreamTable,
 };
@@ -107,10 +107,10 @@ impl Intake {
             LATENESS_STREAMS,
             &settings.lines,
         );
-        let inlets = connections.inlets.into_iter().map(|settings| Inlet {
-            endpoint: table.add_inlet(&settings.name, settings.protocol),
-            settings,
-        });
+        let inlets = connections
+            .inlets
+            .into_iter()
+            .map(|settings| Inlet { endpoint: table.add_inlet(&settings.name, settings.protocol), settings });
         let inlets = inlets.collect();
         Intake {
             table,
@@ -216,4 +216,3 @@ impl Intake {
         self.table.settle()
     }
 }
-

@@ -115,11 +115,7 @@ impl Producers {
     /// A producer says hello on a connection: its place, and the connection that it was on until now. `None` when there
     /// are as many producers as there may be.
     #[cold]
-    pub fn hello(
-        &mut self,
-        id: u64,
-        connection: ConnectionIndex,
-    ) -> Option<(u32, Option<ConnectionIndex>)> {
+    pub fn hello(&mut self, id: u64, connection: ConnectionIndex) -> Option<(u32, Option<ConnectionIndex>)> {
         let producers = &self.producers;
         let known = self.index.find(self.hasher.hash_one(id), |p| producers[*p as usize].record.id == id);
         let place = match known {

@@ -132,7 +132,10 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
         if self.visit.messages.accepted == accepted_before {
             return self.break_off(CloseReason::FrameTooLarge);
         }
-        let crc = frame.get(CRC_AT..).and_then(|rest| rest.first_chunk::<4>()).map_or(0, |b| u32::from_le_bytes(*b));
+        let crc = frame
+            .get(CRC_AT..)
+            .and_then(|rest| rest.first_chunk::<4>())
+            .map_or(0, |b| u32::from_le_bytes(*b));
         self.producers.accepted(producer, crc);
         Flow::Taken
     }

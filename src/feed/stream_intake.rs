@@ -46,8 +46,7 @@ impl Intake {
                 }
                 let progress = self.decode_piece(connection, rest, now, outlet);
                 used += progress.consumed;
-                if let Some((next, held)) =
-                    self.connections.settle(connection, progress, &bytes[used..], now)
+                if let Some((next, held)) = self.connections.settle(connection, progress, &bytes[used..], now)
                 {
                     return Took { bytes: used + held, next };
                 }
