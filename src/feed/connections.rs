@@ -139,9 +139,10 @@ impl Connections {
         self.list_if_it_speaks(connection);
     }
 
-    /// The connection is gone. Returns the bytes of an unfinished unit that are lost with it.
+    /// The connection is gone. Returns the bytes of an unfinished unit that are lost with it, and whether a server that we
+    /// connected to had accepted our login.
     #[cold]
-    pub fn closed(&mut self, connection: ConnectionIndex) -> u64 {
+    pub fn closed(&mut self, connection: ConnectionIndex) -> (u64, bool) {
         let slot = &mut self.slots[connection.0 as usize];
         slot.open = false;
         let lost = u64::from(std::mem::take(&mut slot.held));
@@ -149,10 +150,12 @@ impl Connections {
             self.producers.remember(producer);
             self.producers.left(producer, connection);
         }
+        let mut was_accepted = false;
         if let Session::Soup(session) = std::mem::replace(&mut slot.session, Session::None) {
+            was_accepted = session.is_logged_in();
             self.inlets[usize::from(slot.inlet)].settings.keep_session(*session);
         }
-        lost
+        (lost, was_accepted)
     }
 
     /// Bytes of unfinished units that are held.

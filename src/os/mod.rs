@@ -12,6 +12,7 @@ mod netdev;
 pub mod packet;
 mod process;
 mod signals;
+mod sockets;
 pub mod uring;
 
 pub use affinity::{
@@ -26,3 +27,4 @@ pub use memory::{HugeWish, MemoryError, MemoryWish, PageKind, Region, RegionRepo
 pub use netdev::{Interface, interfaces};
 pub use process::{ThreadUsage, resident_bytes};
 pub use signals::StopFlag;
+pub use sockets::dropped_datagrams;

@@ -3,7 +3,7 @@
 //! Invariant: bytes that a handler did not take are shown to it again, in order; a connection that waits costs the
 //! others nothing.
 
-use crate::event::{CloseReason, ConnectionIndex, InletIndex, Nanos};
+use crate::event::{CloseReason, ConnectionIndex, FrameReject, InletIndex, Nanos};
 use crate::feed::{Next, Took};
 use crate::ledger::ConnectionBook;
 use std::net::SocketAddr;
@@ -18,6 +18,9 @@ pub trait StreamHandler {
 
     /// A datagram that came to an inlet.
     fn datagram(&mut self, inlet: InletIndex, bytes: &[u8], now: Nanos);
+
+    /// A datagram that can't be shown.
+    fn refuse_datagram(&mut self, reason: FrameReject);
 
     /// A turn is over, or has come far enough: what was accepted goes to the queues.
     fn flush(&mut self);
@@ -38,8 +41,9 @@ pub trait StreamHandler {
     /// The source ends the connection for a reason of its own: the peer may be told before it is gone.
     fn closing(&mut self, connection: ConnectionIndex, reason: CloseReason);
 
-    /// The connection is gone. Returns the bytes of an unfinished frame that are lost with it.
-    fn closed(&mut self, connection: ConnectionIndex, reason: CloseReason) -> u64;
+    /// The connection is gone. Returns the bytes of an unfinished frame that are lost with it, and whether its server, if
+    /// it was one that we connected to, had accepted us.
+    fn closed(&mut self, connection: ConnectionIndex, reason: CloseReason) -> (u64, bool);
 }
 
 /// A source of byte streams and datagrams. It is owned by one shard and polled by its thread only.
@@ -49,7 +53,7 @@ pub trait StreamSource: Send {
     fn poll(&mut self, now: Nanos, handler: &mut dyn StreamHandler) -> usize;
 
     /// Begins on the shard's own thread.
-    fn start(&mut self, now: Nanos);
+    fn start(&mut self, now: Nanos, handler: &mut dyn StreamHandler);
 
     /// Stops taking new connections and ends those that are there, once what they have sent is taken.
     fn stop(&mut self, now: Nanos);
