@@ -6,11 +6,13 @@
 mod intake;
 mod lateness;
 mod sequence;
+mod soup_session;
 mod streams;
 mod table;
 
 pub use intake::{Accepted, Intake, IntakeSettings, Outlet};
 pub use lateness::{Lateness, LatenessStore};
 pub use sequence::{Sequencer, Verdict};
+pub use soup_session::{CURRENT_SESSION, SoupEvent, SoupLogin, SoupLoginError, SoupSession};
 pub use streams::{Endpoint, FeedLine, StreamName, StreamSnapshot, StreamState};
 pub use table::{EndpointIndex, StreamTable};
