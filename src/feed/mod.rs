@@ -26,6 +26,6 @@ pub use lateness::{Lateness, LatenessStore};
 pub use producers::{ProducerRecord, ProducerStore, Producers, digest};
 pub use reassembly::{Arrival, End, Fate, FlowCounts, HoldLimits, Piece, Reassembler};
 pub use sequence::{Sequencer, Verdict};
-pub use soup_session::{SoupEvent, SoupSession};
+pub use soup_session::{CURRENT_SESSION, SoupEvent, SoupLogin, SoupLoginError, SoupSession};
 pub use streams::{Endpoint, FeedLine, StreamName, StreamSnapshot, StreamState};
 pub use table::{EndpointIndex, StreamTable};

@@ -7,7 +7,9 @@ use super::producers::{ProducerRecord, Producers, Turn};
 use super::visit::{PacketVerdict, Visit};
 use super::{Outlet, SoupEvent, SoupSession, Verdict};
 use crate::event::{CloseReason, ConnectionIndex, MessageReject, Nanos};
-use crate::wire::{self, Control, Flow, Message, Run, StreamVisitor, Visitor, native_v2, soupbin};
+use crate::wire::{
+    Control, Flow, Message, Numbering, Run, RunKind, StreamVisitor, Visitor, native_v2, soupbin,
+};
 
 /// What a connection's two ends have agreed upon.
 #[derive(Debug)]
@@ -147,8 +149,8 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
             return Flow::Wait;
         }
         let Session::Soup(session) = &mut *self.session else { return Flow::Taken };
-        let run = match session.run() {
-            Ok(run) => run,
+        let run = match session.sequenced() {
+            Ok(sequence) => soup_run(session, sequence, RunKind::Data),
             Err(reason) => return self.break_off(reason),
         };
         session.took();
@@ -199,23 +201,30 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
     #[cold]
     fn soup(&mut self, control: &soupbin::Control<'_>) -> Result<(), CloseReason> {
         let Session::Soup(session) = &mut *self.session else { return Err(CloseReason::SessionViolation) };
-        let event = session.control(control, self.now)?;
-        let run = session.run();
-        match event {
-            SoupEvent::LoginAccepted { .. } | SoupEvent::Heartbeat => {
-                if let Ok(run) = run {
-                    self.visit.run(&Run { kind: wire::RunKind::Heartbeat, count: 0, ..run });
-                }
-                Ok(())
-            }
-            SoupEvent::EndOfSession => {
-                if let Ok(run) = run {
-                    self.visit.run(&Run { kind: wire::RunKind::EndOfSession, count: 0, ..run });
-                }
-                Err(CloseReason::EndOfSession)
-            }
-            SoupEvent::Nothing => Ok(()),
+        let kind = match session.control(control, self.now)? {
+            SoupEvent::LoginAccepted { .. } | SoupEvent::Heartbeat => RunKind::Heartbeat,
+            SoupEvent::EndOfSession => RunKind::EndOfSession,
+            SoupEvent::Nothing => return Ok(()),
+        };
+        let run = soup_run(session, session.sequence(), kind);
+        self.visit.run(&run);
+        match kind {
+            RunKind::EndOfSession => Err(CloseReason::EndOfSession),
+            _ => Ok(()),
         }
+    }
+}
+
+/// A run of a SoupBinTCP session: one message, or a word that names the next one's number.
+fn soup_run(session: &SoupSession, sequence: u64, kind: RunKind) -> Run {
+    Run {
+        unit: 0,
+        session: session.session_number(),
+        sequence,
+        count: u32::from(kind == RunKind::Data),
+        kind,
+        numbering: Numbering::Messages,
+        send_ns: 0,
     }
 }
 
@@ -231,11 +240,15 @@ impl<O: Outlet> Visitor for SessionVisit<'_, '_, O> {
     #[cold]
     fn refuse(&mut self, reason: MessageReject) {
         self.visit.refuse(reason);
-        if let Session::Native { .. } = self.session {
-            self.broken = Some(match reason {
-                MessageReject::TooLarge => CloseReason::FrameTooLarge,
-                _ => CloseReason::BadFrame,
-            });
+        match &mut *self.session {
+            Session::Native { .. } => {
+                self.broken = Some(match reason {
+                    MessageReject::TooLarge => CloseReason::FrameTooLarge,
+                    _ => CloseReason::BadFrame,
+                });
+            }
+            Session::Soup(session) => session.refused(reason),
+            _ => {}
         }
     }
 }

@@ -90,11 +90,11 @@ pub struct StreamSnapshot {
     pub lines: Vec<(String, LineBook, Option<Percentiles>)>,
 }
 
-/// A session as its protocol writes it: MoldUDP64's ten ASCII bytes, else a number; empty for none.
+/// A session as its protocol writes it: the ten ASCII bytes of MoldUDP64 and SoupBinTCP, else a number; empty for none.
 pub(super) fn session_text(protocol: Protocol, session: u128) -> String {
     match (protocol, session) {
         (_, 0) => String::new(),
-        (Protocol::Moldudp64Itch50, _) => session.to_be_bytes()[6..]
+        (Protocol::Moldudp64Itch50 | Protocol::SoupbintcpItch50, _) => session.to_be_bytes()[6..]
             .iter()
             .map(|b| if b.is_ascii_graphic() { char::from(*b) } else { ' ' })
             .collect::<String>()
@@ -113,6 +113,7 @@ mod tests {
         let bytes = b"000012345A";
         let session = bytes.iter().fold(0u128, |value, b| (value << 8) | u128::from(*b));
         assert_eq!(session_text(Protocol::Moldudp64Itch50, session), "000012345A");
+        assert_eq!(session_text(Protocol::SoupbintcpItch50, session), "000012345A");
         assert_eq!(session_text(Protocol::IexTp, 1_150_681_088), "1150681088");
         assert_eq!(session_text(Protocol::CmeMdp3, 0), "");
     }
