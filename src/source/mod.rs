@@ -2,6 +2,7 @@
 //! source and in nothing else.
 
 pub mod capture;
+pub mod host;
 pub mod xdp;
 
 mod frame;
