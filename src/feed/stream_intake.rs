@@ -95,8 +95,13 @@ impl Intake {
             superseded: None,
             broken: None,
         };
-        if !is_numbered {
-            piece.visit.run(&UNNUMBERED_RUN);
+        match counted {
+            // What is refused before the first message belongs to the stream, too.
+            Some(stream) if is_numbered => {
+                piece.visit.accepted.stream = stream;
+                piece.visit.verdict = PacketVerdict::PerMessage;
+            }
+            _ => piece.visit.run(&UNNUMBERED_RUN),
         }
         let progress = wire::decode_stream(protocol, bytes, unit_bytes_max, &mut piece);
         let (superseded, broken) = (piece.superseded, piece.broken);

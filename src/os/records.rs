@@ -56,7 +56,9 @@ impl RecordFile {
         }
         match header == MAGIC {
             true => Ok(()),
-            false => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file of records of this version")),
+            false => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "it is no file of records of this version"))
+            }
         }
     }
 

@@ -1,7 +1,8 @@
-//! Where frames come from: a NIC queue by AF_XDP, or a capture in memory; and where byte streams come from. A replay differs from the wire in its
-//! source and in nothing else.
+//! Where frames come from: a NIC queue by AF_XDP, or a capture in memory; and where byte streams and datagrams come from.
+//! A replay differs from the wire in its source and in nothing else.
 
 pub mod capture;
+pub mod host;
 pub mod net;
 pub mod xdp;
 
