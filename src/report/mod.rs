@@ -17,7 +17,8 @@ mod text;
 mod tsv;
 
 pub use books::{
-    Counts, EventsReport, FramesReport, KernelReport, LedgerReport, MessagesReport, UnequalSides,
+    ConnectionsReport, Counts, EventsReport, FramesReport, KernelReport, LedgerReport, MessagesReport,
+    UnequalSides,
 };
 pub use curve::text_plot;
 pub use decode::{CaptureFacts, CaptureFile, DecodeReport, TcpFacts};
