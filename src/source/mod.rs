@@ -3,6 +3,7 @@
 
 pub mod capture;
 pub mod net;
+pub mod host;
 pub mod xdp;
 
 mod frame;
