@@ -2,8 +2,8 @@
 //! source and in nothing else.
 
 pub mod capture;
-pub mod net;
 pub mod host;
+pub mod net;
 pub mod xdp;
 
 mod frame;
