@@ -151,8 +151,8 @@ impl Session<'_> {
             if self.has_waited_enough(now) {
                 return Ok(());
             }
-            if self.welcomed && self.is_done(now) {
-                return self.say_goodbye(stream, now);
+            if self.is_done(now) {
+                return if self.welcomed { self.say_goodbye(stream, now) } else { Ok(()) };
             }
             if !wrote && !heard {
                 let pause_ns = self.pause_ns(now);
