@@ -15,6 +15,8 @@ mod replay_args;
 mod root;
 mod run;
 mod run_args;
+mod send;
+mod send_args;
 mod values;
 
 pub use check_config::check_config;
@@ -28,6 +30,8 @@ pub use replay_args::{Pace, ReplayArgs, ReplayTarget, Rewrite};
 pub use root::{CheckConfigArgs, Cli, Command};
 pub use run::run;
 pub use run_args::RunArgs;
+pub use send::send;
+pub use send_args::{SendArgs, Switch};
 pub use values::{MacAddress, ProtocolChoice, VlanRewrite};
 
 pub use crate::report::Exit;
