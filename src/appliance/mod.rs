@@ -11,6 +11,7 @@ mod error;
 mod inline;
 mod live;
 mod send;
+mod soup;
 
 pub use assembly::{Assembly, assemble, intake_settings};
 pub use closing::{Outcome, StreamOutcome};
@@ -20,3 +21,4 @@ pub use error::ApplianceError;
 pub use inline::{InlineOutcome, replay_inline};
 pub use live::{LiveOutcome, LiveParts, LivePlan, PlannedLane, plan_live, run_live};
 pub use send::{Destination, SentOutcome, replay_out};
+pub use soup::{ServedOutcome, replay_soup};

@@ -15,6 +15,8 @@ mod replay_args;
 mod root;
 mod run;
 mod run_args;
+mod serve;
+mod soup_args;
 mod values;
 
 pub use check_config::check_config;
@@ -28,6 +30,7 @@ pub use replay_args::{Pace, ReplayArgs, ReplayTarget, Rewrite};
 pub use root::{CheckConfigArgs, Cli, Command};
 pub use run::run;
 pub use run_args::RunArgs;
+pub use soup_args::SoupArgs;
 pub use values::{MacAddress, ProtocolChoice, VlanRewrite};
 
 pub use crate::report::Exit;
