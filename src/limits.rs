@@ -41,6 +41,21 @@ pub const LATENESS_STREAMS: usize = 32;
 /// Destinations (address and port) that one shard tells apart.
 pub const ENDPOINTS_MAX: usize = 16_384;
 
+/// Directions of TCP flows that are told apart in a capture, ended ones that are remembered included: 20 MiB of table.
+pub const FLOWS_MAX: usize = 65_536;
+
+/// Directions of TCP flows that may hold bytes behind a gap at a time: with the next number, 64 MiB.
+pub const FLOWS_HOLDING_MAX: usize = 256;
+
+/// Bytes that one of them may hold: 2 ms at 1 Gb/s, the distance of a retransmission inside a data centre.
+pub const FLOW_HOLD_BYTES_MAX: usize = 256 * 1_024;
+
+/// Runs of bytes, with gaps between them, that one of them may hold.
+pub const FLOW_RUNS_MAX: usize = 64;
+
+/// Connections that a replay keeps open at a time, the commonest limit of a process' files.
+pub const REPLAY_CONNECTIONS_MAX: usize = 1_024;
+
 /// Places in the priority queues unless configured otherwise, indexed by [`crate::event::Class`]: realtime per shard,
 /// transactional and batch per producer. 65,536 is 280 ms at the CME capture's peak; a realtime event that waits
 /// behind 16,384 others is late already.
@@ -48,6 +63,10 @@ pub const QUEUE_CAPACITY: [u32; 3] = [16_384, 65_536, 65_536];
 
 /// Frames polled from one lane in one turn: 64 frames of 1,500 B stay inside an L2 cache.
 pub const BURST_MAX: usize = 64;
+
+/// Events of one producer's acknowledged session that may be under way to processors at once: 1,024 at 100 µs there and
+/// back are 10 million a second.
+pub const PRODUCER_WINDOW: u64 = 1_024;
 
 /// VLAN tags that are stripped (802.1Q, 802.1ad).
 pub const VLAN_TAGS_MAX: usize = 2;

@@ -1,14 +1,14 @@
-//! Config files from outside: the three shipped ones are right, and every wrong one is refused with the file,
+//! Config files from outside: the shipped ones are right, and every wrong one is refused with the file,
 //! the line, the key and what is allowed.
 
-use sluice::config::{Admission, ConfigError, Settings};
+use sluice::config::{Admission, ConfigError, ListenSource, Settings};
 use sluice::event::Protocol;
 
 const FEED: &str = "[[feed]]\nname = 'f'\nprotocol = 'iex-tp'\n";
 
 #[test]
 fn shipped_files_are_right() {
-    for name in ["appliance", "lab-veth", "demo"] {
+    for name in ["appliance", "lab-veth", "demo", "native-ingest"] {
         let path = format!("{}/config/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         let settings = Settings::load(&path).unwrap_or_else(|error| panic!("{error}"));
         settings.check_runnable().unwrap_or_else(|error| panic!("{error}"));
@@ -106,6 +106,199 @@ const WRONG: &[Wrong] = &[
     Wrong("[classes.cme-mdp3]\n32 = 'urgent'\n", 2, &["classes.cme-mdp3.32", "urgent", "realtime"]),
     Wrong("[classes.cme]\n32 = 'batch'\n", 1, &["classes.cme", "unknown protocol", "cme-mdp3"]),
 ];
+
+const TCP: &str = "[[listen]]\nname = 'l'\nsource = 'tcp'\naddress = '127.0.0.1:9000'\nprotocol = 'native'\n";
+const UNIX: &str = "[[listen]]\nname = 'u'\nsource = 'unix'\nprotocol = 'native'\n";
+const UDP: &str = "[[listen]]\nname = 'd'\nsource = 'udp'\naddress = '0.0.0.0:9001'\nprotocol = 'native'\n";
+const SOUP: &str = "[[connect]]\nname = 's'\nservers = ['192.0.2.1:9']\nprotocol = 'soupbintcp-itch50'\n";
+
+/// Tables that are right, a line more, and what the message about that line says.
+const WRONG_NETWORK: &[(&str, &str, &[&str])] = &[
+    (TCP, "path = '/x'", &["listen[0].path", "source = \"tcp\"", "belongs to source = \"unix\""]),
+    (TCP, "mode = '0600'", &["listen[0].mode", "belongs to source = \"unix\""]),
+    (TCP, "groups = ['239.1.1.1']", &["listen[0].groups", "multicast is for source = \"udp\""]),
+    (TCP, "interface = 'eth1'", &["listen[0].interface", "source = \"udp\""]),
+    (TCP, "connections_max = 0", &["listen[0].connections_max", "is 0", "1 to 16384 connections"]),
+    (TCP, "connections_per_source_max = 16385", &["connections_per_source_max", "is 16385", "1 to 16384"]),
+    (TCP, "allow = ['10.0.0.1/8']", &["listen[0].allow[0]", "write 10.0.0.0/8"]),
+    (TCP, "allow = ['localhost']", &["listen[0].allow[0]", "\"localhost\"", "\"10.0.0.0/8\""]),
+    (TCP, "frame_bytes_max = 65601", &["listen[0].frame_bytes_max", "is 65601", "64 to 65600 bytes"]),
+    (TCP, "frame_bytes_max = 63", &["listen[0].frame_bytes_max", "is 63"]),
+    (TCP, "idle_timeout_s = 86401", &["listen[0].idle_timeout_s", "0 to 86400 seconds (0 is never)"]),
+    (TCP, "handshake_timeout_s = 0", &["listen[0].handshake_timeout_s", "is 0", "1 to 3600 seconds"]),
+    (TCP, "unfinished_timeout_s = 3601", &["listen[0].unfinished_timeout_s", "1 to 3600 seconds"]),
+    (TCP, "receive_buffer_bytes = 1", &["listen[0].receive_buffer_bytes", "is 1", "4096 to 1073741823"]),
+    (TCP, "shard = 1", &["listen[0].shard", "is 1", "0 to 0", "threads.shards is 1"]),
+    (TCP, "backlog = 5", &["listen[0].backlog", "unknown field", "connections_max"]),
+    (UNIX, "address = '127.0.0.1:9000'", &["listen[0].address", "a Unix socket has a path"]),
+    (UNIX, "path = ''", &["listen[0].path", "1 to 107 bytes"]),
+    (UNIX, "mode = 660", &["listen[0].mode", "660", "octal string", "\"0660\""]),
+    (UNIX, "mode = '0999'", &["listen[0].mode", "0999", "\"0777\""]),
+    (UNIX, "allow = ['127.0.0.1']", &["listen[0].allow", "mode says who may connect"]),
+    (UNIX, "connections_per_source_max = 5", &["connections_per_source_max", "write connections_max"]),
+    (UNIX, "receive_buffer_bytes = 65536", &["listen[0].receive_buffer_bytes", "SO_SNDBUF"]),
+    (UDP, "connections_max = 5", &["listen[0].connections_max", "datagrams have no connections"]),
+    (UDP, "idle_timeout_s = 5", &["listen[0].idle_timeout_s", "time out"]),
+    (UDP, "handshake_timeout_s = 5", &["listen[0].handshake_timeout_s", "time out"]),
+    (UDP, "unfinished_timeout_s = 5", &["listen[0].unfinished_timeout_s", "time out"]),
+    (UDP, "groups = ['10.0.0.1']", &["listen[0].groups", "10.0.0.1", "no multicast group", "239.1.1.1"]),
+    (UDP, "groups = ['239.1.1.1', '239.1.1.1']", &["listen[0].groups", "239.1.1.1 twice"]),
+    (UDP, "groups = ['ff0e::1']", &["listen[0].groups", "ff0e::1", "address' family"]),
+    (UDP, "groups = ['x']", &["listen[0].groups[0]", "IP address"]),
+    (UDP, "interface = 'eth1'", &["listen[0].interface", "list groups"]),
+    (SOUP, "username = 'sevenxx'", &["connect[0].username", "sevenxx", "up to 6"]),
+    (SOUP, "password = 'eleven char'", &["connect[0].password", "has 11 characters", "up to 10"]),
+    (SOUP, "password_file = ''", &["connect[0].password_file", "empty"]),
+    (SOUP, "password_file = '/nonexistent/secret'", &["connect[0].password_file", "/nonexistent/secret"]),
+    (SOUP, "session = 'two words'", &["connect[0].session", "two words", "up to 10"]),
+    (SOUP, "sequence = -1", &["connect[0].sequence", "-1"]),
+    (SOUP, "shard = 7", &["connect[0].shard", "is 7", "0 to 0"]),
+    (SOUP, "reconnect_min_ms = 10001", &["connect[0].reconnect_min_ms", "reconnect_max_ms is 10000"]),
+    (SOUP, "reconnect_max_ms = 5", &["connect[0].reconnect_max_ms", "is 5", "10 to 600000 milliseconds"]),
+    ("[network]\n", "mode = 'poll'", &["network.mode", "poll", "defer-taskrun", "sqpoll"]),
+    ("[network]\n", "sqpoll_idle_ms = 0", &["network.sqpoll_idle_ms", "is 0", "1 to 60000"]),
+    ("[network]\n", "sqpoll_cpu = 2", &["network.sqpoll_cpu", "mode = \"sqpoll\""]),
+    ("[network]\n", "buffers = 100", &["network.buffers", "is 100", "the next one is 128"]),
+    ("[network]\n", "buffer_bytes = 2097152", &["network.buffer_bytes", "4096 to 1048576"]),
+    ("[network]\n", "buffers = 32768", &["network.buffers", "2048 MiB", "1024 MiB together"]),
+    ("[network]\n", "producers_max = 65537", &["network.producers_max", "1 to 65536 producers"]),
+    ("[host]\n", "interval_ms = 9", &["host.interval_ms", "is 9", "10 to 3600000"]),
+    ("[host]\n", "topics_prefix = 'a b'", &["host.topics_prefix", "a b", "letters"]),
+    ("[host]\n", "priority = 'urgent'", &["host.priority", "urgent", "critical"]),
+    ("[host]\n", "shard = 1", &["host.shard", "is 1", "0 to 0"]),
+];
+
+#[test]
+fn wrong_network_keys_are_refused_by_line_key_and_value() {
+    for (right, wrong, words) in WRONG_NETWORK {
+        Settings::from_text(right, "right.toml").unwrap_or_else(|error| panic!("{error}"));
+        expect(&format!("{right}{wrong}\n"), right.lines().count() + 1, words);
+    }
+}
+
+#[test]
+fn listeners_need_an_address_and_a_protocol_that_fits() {
+    let listen = |source: &str, protocol: &str| {
+        format!("[[listen]]\nname = 'l'\nprotocol = '{protocol}'\nsource = '{source}'\n")
+    };
+    expect(&listen("tcp", "native"), 1, &["listen[0].address", "is missing", "address = \"127.0.0.1:9000\""]);
+    expect(&listen("udp", "iex-tp"), 1, &["listen[0].address", "is missing"]);
+    expect(&listen("unix", "iex-tp"), 3, &["listen[0].protocol", "datagrams", "\"engine20\" or \"fix\""]);
+    expect(&listen("unix", "soupbintcp-itch50"), 3, &["listen[0].protocol", "[[connect]]", "servers"]);
+    expect(&format!("{}address = '[::1]:9'\n", listen("udp", "fix")), 3, &["byte streams", "\"tcp\""]);
+    expect(&listen("http", "native"), 4, &["listen[0].source", "http", "tcp", "unix", "udp"]);
+    let bound = |address: &str| UDP.replace("0.0.0.0:9001", address);
+    expect(&bound("239.1.1.1:9001"), 4, &["listen[0].address", "\"0.0.0.0:9001\"", "groups"]);
+    let text = format!("{}groups = ['239.1.1.1']\n", bound("10.0.0.1:9001"));
+    expect(&text, 4, &["listen[0].address", "\"0.0.0.0:9001\"", "interface"]);
+    expect(&SOUP.replace("soupbintcp-itch50", "native"), 4, &["connect[0].protocol", "[[listen]]"]);
+    for (servers, words) in [
+        ("[]", &["connect[0].servers", "0 servers", "1 to 8"][..]),
+        ("['192.0.2.1:9', '192.0.2.1:9']", &["connect[0].servers", "192.0.2.1:9 twice"]),
+        ("['239.1.1.1:9']", &["connect[0].servers", "239.1.1.1:9", "multicast"]),
+        ("['192.0.2.1:0']", &["connect[0].servers[0]", "ports 1 to"]),
+        ("['0.0.0.0:9']", &["connect[0].servers[0]", "wildcard"]),
+    ] {
+        expect(&SOUP.replace("['192.0.2.1:9']", servers), 3, words);
+    }
+}
+
+#[test]
+fn names_and_addresses_belong_to_one_listener() {
+    let named = |table: &str, name: &str| table.replacen("name = '", &format!("name = '{name}"), 1);
+    let feed = format!("{FEED}lines = [{{ name = 'A', destination = '1.2.3.4:9' }}]\n");
+    expect(&format!("{feed}{}", TCP.replace("'l'", "'f'")), 6, &["listen[0].name", "as is feed[0].name"]);
+    expect(&format!("{TCP}{}", SOUP.replace("'s'", "'l'")), 7, &["connect[0].name", "as is listen[0].name"]);
+    for (first, second) in [
+        ("127.0.0.1:9000", "127.0.0.1:9000"),
+        ("0.0.0.0:9000", "127.0.0.1:9000"),
+        ("[::1]:9000", "[::]:9000"),
+        ("127.0.0.1:9000", "[::ffff:127.0.0.1]:9000"),
+    ] {
+        let (one, other) = (TCP.replace("127.0.0.1:9000", first), TCP.replace("127.0.0.1:9000", second));
+        expect(&format!("{one}{}", named(&other, "b")), 9, &["listen[1].address", "listen[0].address"]);
+    }
+    expect(&format!("{UNIX}{}", named(UNIX, "b")), 5, &["listen[1].path", "ingest.sock", "listen[0].path"]);
+    // Another kind of socket, another port, another address, or a port that the kernel chooses.
+    let many = [
+        TCP.to_owned(),
+        named(UDP, "a").replace("9001", "9000"),
+        named(TCP, "b").replace("9000", "9002"),
+        named(TCP, "c").replace("127.0.0.1", "127.0.0.2"),
+        named(TCP, "d").replace("9000", "0"),
+        named(TCP, "e").replace("9000", "0"),
+    ];
+    let settings =
+        Settings::from_text(&many.concat(), "right.toml").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(settings.listeners.len(), 6);
+}
+
+#[test]
+fn acknowledged_sessions_share_a_shard() {
+    let shards = "[threads]\nshards = 2\n";
+    let text = format!("{TCP}{UNIX}shard = 1\n{shards}");
+    expect(&text, 10, &["listen[1].shard", "listen[0] is on shard 0", "producers", "shard = 0"]);
+    let engine = UNIX.replace("native", "engine20");
+    for other in [engine.as_str(), UDP] {
+        let text = format!("{TCP}{other}shard = 1\n{shards}");
+        let settings = Settings::from_text(&text, "right.toml").unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((settings.listeners[0].shard, settings.listeners[1].shard), (0, 1));
+    }
+}
+
+#[test]
+fn network_settings_are_typed_and_complete() {
+    let settings = Settings::from_text(&format!("{TCP}{UNIX}{UDP}"), "right.toml").expect("is right");
+    let [tcp, unix, udp] = settings.listeners.as_slice() else { panic!("three listeners") };
+    assert_eq!(tcp.source, ListenSource::Tcp { address: "127.0.0.1:9000".parse().expect("an address") });
+    assert_eq!((tcp.protocol, tcp.shard, tcp.frame_bytes_max), (Protocol::Native, 0, 65_536));
+    assert_eq!((tcp.connections_max, tcp.connections_per_source_max), (1_024, 1_024));
+    let seconds = std::time::Duration::from_secs;
+    assert_eq!(
+        (tcp.idle_timeout, tcp.handshake_timeout, tcp.unfinished_timeout),
+        (None, seconds(10), seconds(10))
+    );
+    assert!(tcp.allow.is_empty() && tcp.receive_buffer_bytes.is_none());
+    let path = "/run/sluice/ingest.sock".into();
+    assert_eq!(unix.source, ListenSource::Unix { path, mode: 0o660 });
+    let address = "0.0.0.0:9001".parse().expect("an address");
+    assert_eq!(udp.source, ListenSource::Udp { address, groups: Vec::new(), interface: None });
+    settings.check_runnable().expect("listeners need no interface and no feed");
+
+    let few = Settings::from_text(&format!("{UNIX}connections_max = 3\nidle_timeout_s = 7\n"), "right.toml");
+    let few = few.expect("is right");
+    assert_eq!((few.listeners[0].connections_max, few.listeners[0].connections_per_source_max), (3, 3));
+    assert_eq!(few.listeners[0].idle_timeout, Some(seconds(7)));
+    let spelled =
+        Settings::from_text(&format!("{UNIX}mode = '660'\nconnections_max = 1024\n"), "a").expect("is right");
+    assert_eq!(spelled.config_hash(), Settings::from_text(UNIX, "b").expect("is right").config_hash());
+
+    assert!(!settings.host.enabled);
+    let host = Settings::from_text("[host]\nenabled = true\n", "right.toml").expect("is right");
+    host.check_runnable().expect("the host's figures are something to receive");
+}
+
+#[test]
+fn passwords_are_read_and_not_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("password");
+    std::fs::write(&path, "geheim12\n").expect("written");
+    let with_file = format!("{SOUP}password_file = '{}'\n", path.display());
+    let from_file = Settings::from_text(&with_file, "right.toml").unwrap_or_else(|error| panic!("{error}"));
+    let written =
+        Settings::from_text(&format!("{SOUP}password = 'geheim12'\n"), "right.toml").expect("is right");
+    for settings in [&from_file, &written] {
+        assert_eq!(settings.connectors[0].password, "geheim12");
+        assert!(!format!("{settings:?}").contains("geheim12"));
+    }
+    let other = Settings::from_text(&format!("{SOUP}password = 'other'\n"), "right.toml").expect("is right");
+    assert_eq!(written.config_hash(), other.config_hash());
+    assert_eq!(written.connectors[0].sequence, 1);
+    expect(&format!("{with_file}password = 'x'\n"), 5, &["connect[0].password_file", "keep one"]);
+    std::fs::write(&path, "a long passphrase\n").expect("written");
+    let message = message(&with_file);
+    assert!(message.contains("up to 10") && !message.contains("passphrase"), "{message}");
+}
 
 fn message(text: &str) -> String {
     match Settings::from_text(text, "wrong.toml") {
@@ -217,7 +410,7 @@ fn a_missing_file_is_named() {
 fn a_run_needs_an_interface_and_a_feed() {
     let settings = Settings::from_text("", "empty.toml").expect("a replay needs nothing");
     let message = settings.check_runnable().expect_err("nothing to receive from").to_string();
-    assert!(message.contains("empty.toml") && message.contains("[[interface]]"), "{message}");
+    assert!(message.contains("empty.toml") && message.contains("[[interface]], [[listen]] or"), "{message}");
     let settings = Settings::from_text("[[interface]]\nname = 'x'\n", "feedless.toml").expect("is right");
     let message = settings.check_runnable().expect_err("nothing to receive").to_string();
     assert!(message.contains("[[feed]]"), "{message}");

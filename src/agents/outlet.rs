@@ -2,7 +2,7 @@
 //!
 //! Invariant: an accepted event is either pushed or shed for a counted reason; tickets are never dropped.
 
-use crate::event::{Class, EventHeader, MessageReject, Nanos, ShedReason};
+use crate::event::{Class, EventHeader, MessageReject, Nanos, Protocol, ShedReason};
 use crate::feed::{Accepted, Outlet};
 use crate::ledger::{EventBook, QueueBook};
 use crate::os::Clock;
@@ -45,6 +45,8 @@ pub struct EventOutlet {
     can_wait: bool,
     lane: u16,
     receive_ns: Nanos,
+    // Events that each queue surely has a place for, for those who can wait; worked out at `begin_waiting`.
+    room: [usize; 3],
     /// Events by fate, as far as the shard knows it.
     pub events: EventBook,
 }
@@ -61,6 +63,7 @@ impl EventOutlet {
             can_wait: parts.can_wait,
             lane: 0,
             receive_ns: 0,
+            room: [0; 3],
             events: EventBook::default(),
         }
     }
@@ -71,6 +74,20 @@ impl EventOutlet {
         self.lane = lane;
         self.receive_ns = self.clock.now();
         self.receive_ns
+    }
+
+    /// As [`begin`](EventOutlet::begin), for a source that asks for room before each message and can wait: its events are
+    /// let into a queue as long as few enough wait there.
+    #[inline]
+    pub fn begin_waiting(&mut self, lane: u16) -> Nanos {
+        for (class, room) in self.room.iter_mut().enumerate() {
+            let producer = &mut self.producers[class];
+            let free = producer.free();
+            let waiting = producer.capacity() - free;
+            let staged = self.staged[class].len();
+            *room = free.min(WAITING_IN_FLIGHT_MAX.saturating_sub(waiting)).saturating_sub(staged);
+        }
+        self.begin(lane)
     }
 
     /// Bytes of frames that surely find room: slots for all their messages, and places in whichever queue. No limit
@@ -97,6 +114,12 @@ impl EventOutlet {
     #[inline]
     pub fn reclaim(&mut self) -> usize {
         self.pool.reclaim()
+    }
+
+    /// As [`reclaim`](EventOutlet::reclaim), and shows the header of each event that has come home.
+    #[inline]
+    pub fn reclaim_with(&mut self, seen: impl FnMut(&EventHeader)) -> usize {
+        self.pool.reclaim_with(seen)
     }
 
     /// Pushes what is staged. What finds no place stays staged if the source can wait, and is shed otherwise.
@@ -201,16 +224,25 @@ impl Outlet for EventOutlet {
             class: class as u8,
             line: accepted.line,
             clock: accepted.clock as u8,
-            reserved: 0,
+            session: accepted.session,
         };
         self.pool.write(&mut ticket, &header, message.body);
         self.events.accepted += 1;
         let staged = &mut self.staged[class as usize];
         staged.push(ticket);
+        self.room[class as usize] = self.room[class as usize].saturating_sub(1);
         if staged.len() == STAGED_MAX {
             self.flush_full(class);
         }
         Ok(())
+    }
+
+    #[inline]
+    fn has_room(&mut self, protocol: Protocol, kind: u16, body_bytes: usize) -> bool {
+        let class = self.classes.class_of(protocol, kind);
+        // What no slot ever holds is taken, and refused by name.
+        self.room[class as usize] > 0
+            && (self.pool.has_slot(body_bytes) || body_bytes > crate::limits::PAYLOAD_BYTES_MAX)
     }
 }
 
@@ -241,7 +273,7 @@ impl EventOutlet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{ClockKind, Protocol, ShardId};
+    use crate::event::{ClockKind, ShardId};
     use crate::pool::PoolPlan;
     use crate::queue::queue;
 
@@ -266,6 +298,7 @@ mod tests {
             protocol: Protocol::IexTp,
             wire_ns: 0,
             clock: ClockKind::Capture,
+            session: 0,
         };
         // Trades: realtime, which has two places.
         for sequence in 1..=5 {

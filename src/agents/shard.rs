@@ -2,12 +2,13 @@
 //!
 //! Invariant: a lane's frames are the source's again when its poll returns; a slow processor never holds them.
 
+use super::inlets::Inlets;
 use super::outlet::{ClosedOutlet, EventOutlet, OutletParts};
 use crate::event::{ClockKind, Nanos, ShardId};
-use crate::feed::{Intake, IntakeSettings, StreamSnapshot};
+use crate::feed::{Intake, IntakeSettings, ProducerRecord, StreamSnapshot};
 use crate::ledger::{Board, Counter, KernelBook, LatencyRecorder, Ledger};
 use crate::runtime::Agent;
-use crate::source::{Budget, FrameSource};
+use crate::source::{Budget, FrameSource, StreamSource};
 use std::any::Any;
 
 /// A shard: its lanes' sources, its decoding and feed state, and its way out to the queues.
@@ -15,6 +16,7 @@ pub struct Shard<S> {
     id: ShardId,
     name: String,
     sources: Vec<S>,
+    port: Option<Box<dyn StreamSource>>,
     intake: Intake,
     outlet: Option<EventOutlet>,
     closed: Option<ClosedOutlet>,
@@ -42,6 +44,10 @@ pub struct ShardReport<S> {
     pub wire_to_receive: LatencyRecorder,
     /// Its sources, for what they alone know.
     pub sources: Vec<S>,
+    /// The producers of its acknowledged sessions.
+    pub producers: Vec<ProducerRecord>,
+    /// System calls of its port.
+    pub port_system_calls: u64,
 }
 
 impl<S: FrameSource> Shard<S> {
@@ -57,6 +63,7 @@ impl<S: FrameSource> Shard<S> {
             id,
             name: shard_name(id),
             sources,
+            port: None,
             intake: Intake::allocate(intake),
             can_wait: parts.can_wait,
             outlet: Some(EventOutlet::new(parts)),
@@ -66,6 +73,13 @@ impl<S: FrameSource> Shard<S> {
             board: Board::default(),
             last_work: 0,
         }
+    }
+
+    /// Gives the shard a port for byte streams and datagrams, and the intake that knows the port's inlets.
+    pub fn with_port(mut self, port: Box<dyn StreamSource>, intake: Intake) -> Shard<S> {
+        self.port = Some(port);
+        self.intake = intake;
+        self
     }
 
     /// Its number.
@@ -93,11 +107,19 @@ impl<S: FrameSource> Shard<S> {
         for kernel in self.sources.iter().filter_map(FrameSource::kernel_book) {
             ledger.kernel.get_or_insert_with(KernelBook::default).absorb(&kernel);
         }
+        if let Some(port) = &self.port {
+            let mut book = port.book();
+            book.bytes_taken = self.intake.connections.bytes_taken;
+            book.bytes_held += self.intake.connections.bytes_held();
+            ledger.connections = Some(book);
+        }
         ShardReport {
             name: self.name,
             ledger,
             streams: self.intake.settle(),
             wire_to_receive: self.wire_to_receive,
+            producers: self.intake.connections.producers().records().copied().collect(),
+            port_system_calls: self.port.as_ref().map_or(0, |port| port.system_calls()),
             sources: self.sources,
         }
     }
@@ -120,6 +142,19 @@ impl<S: FrameSource> Shard<S> {
     }
 }
 
+/// Takes tickets home; events of acknowledged sessions are then processed.
+#[inline]
+fn reclaim(outlet: &mut EventOutlet, intake: &mut Intake) -> usize {
+    if !intake.connections.has_producers() {
+        return outlet.reclaim();
+    }
+    outlet.reclaim_with(|header| {
+        if header.session > 0 {
+            intake.connections.processed(header.session, header.sequence);
+        }
+    })
+}
+
 impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
     fn name(&self) -> &str {
         &self.name
@@ -127,11 +162,16 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
 
     fn on_start(&mut self, now: Nanos) {
         self.last_work = now;
+        let Some(outlet) = &mut self.outlet else { return };
+        if let Some(port) = &mut self.port {
+            let lane = self.sources.len() as u16;
+            port.start(now, &mut Inlets { intake: &mut self.intake, outlet, lane });
+        }
     }
 
     fn do_work(&mut self, now: Nanos) -> usize {
         let Some(outlet) = &mut self.outlet else { return 0 };
-        let mut work = outlet.reclaim();
+        let mut work = reclaim(outlet, &mut self.intake);
         for (lane, source) in self.sources.iter_mut().enumerate() {
             let bytes = if self.can_wait { outlet.room_bytes() } else { usize::MAX };
             if source.begins_again() {
@@ -145,6 +185,11 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
                     wire_to_receive.record(receive_ns.saturating_sub(frame.wire_ns));
                 }
             });
+            outlet.flush();
+        }
+        if let Some(port) = &mut self.port {
+            let lane = self.sources.len() as u16;
+            work += port.poll(now, &mut Inlets { intake: &mut self.intake, outlet, lane });
             outlet.flush();
         }
         if work > 0 {
@@ -162,14 +207,22 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
 
     fn finished(&self) -> bool {
         self.sources.iter().all(FrameSource::exhausted)
+            && self.port.as_ref().is_none_or(|port| port.exhausted())
             && self.outlet.as_ref().is_none_or(EventOutlet::is_flushed)
     }
 
     fn stop(&mut self) {
         self.sources.iter_mut().for_each(FrameSource::stop);
+        if let Some(port) = &mut self.port {
+            port.stop(self.last_work);
+        }
     }
 
     fn on_close(&mut self, _now: Nanos) {
+        if let Some(outlet) = &mut self.outlet {
+            reclaim(outlet, &mut self.intake);
+            self.intake.connections.remember_all();
+        }
         self.close_outlet();
         self.publish();
         self.board.publish(Counter::Done, 1);

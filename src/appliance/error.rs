@@ -6,8 +6,10 @@ use crate::pool::PoolError;
 use crate::replay::ReplayError;
 use crate::report::Exit;
 use crate::runtime::RuntimeError;
-use crate::sink::SinkError;
+use crate::sink::{ProducerFileError, SinkError};
 use crate::source::capture::CaptureError;
+use crate::source::host::HostError;
+use crate::source::net::NetError;
 use crate::source::xdp::XdpError;
 
 /// Errors of boot, of a run, and of its end.
@@ -22,6 +24,15 @@ pub enum ApplianceError {
     /// An interface can't be received from.
     #[error(transparent)]
     Xdp(#[from] XdpError),
+    /// Byte streams or datagrams can't be received.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// Producers can't be remembered.
+    #[error(transparent)]
+    Producers(#[from] ProducerFileError),
+    /// The host's figures can't be collected.
+    #[error(transparent)]
+    Host(#[from] HostError),
     /// Frames can't be sent.
     #[error(transparent)]
     Sink(#[from] SinkError),
@@ -70,6 +81,8 @@ impl ApplianceError {
         match self {
             ApplianceError::Config(_) | ApplianceError::Usage(_) => Exit::Usage,
             ApplianceError::Xdp(error) if error.machine_lacks() => Exit::MachineLacks,
+            ApplianceError::Net(error) if error.machine_lacks() => Exit::MachineLacks,
+            ApplianceError::Host(_) => Exit::MachineLacks,
             ApplianceError::Pool(_) | ApplianceError::NoZeroCopy { .. } => Exit::MachineLacks,
             ApplianceError::Os(error) if error.machine_lacks() => Exit::MachineLacks,
             ApplianceError::Sink(error) if error.machine_lacks() => Exit::MachineLacks,

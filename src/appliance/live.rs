@@ -1,16 +1,18 @@
-//! A live run: interfaces through XDP and AF_XDP, until a signal or a set time ends it.
+//! A live run: interfaces through XDP and AF_XDP, sockets through io_uring, until a signal or a set time ends it.
 //!
 //! Invariant: whatever ends the run, frames on the way are taken up, queues drained, programs detached, in this order.
 
 use super::crew::{self, Boards, Homecoming};
-use super::{ApplianceError, Outcome, assemble};
+use super::{ApplianceError, Outcome, assemble, network};
 use crate::config::{
     AttachWish as ConfigAttach, DriveMode as ConfigDrive, Interface, QueuesWish, Settings, ZeroCopyWish,
 };
+use crate::feed::ProducerRecord;
 use crate::ledger::KernelBook;
 use crate::limits::LANES_PER_SHARD_MAX;
 use crate::os::{self, Clock, StopFlag};
 use crate::runtime::{Drive, ThreadingPlan};
+use crate::source::host::{HostCounts, HostMetrics};
 use crate::source::xdp::{
     AttachWish, CopyMode, DriveMode, LaneSettings, Steering, SteeringSettings, XdpError, XdpSource,
 };
@@ -39,6 +41,8 @@ pub struct LivePlan {
     pub lanes: Vec<PlannedLane>,
     /// Threads and CPUs.
     pub threads: ThreadingPlan,
+    /// Shards.
+    pub shards: usize,
     /// NUMA node of the first interface that has one.
     pub node: Option<u32>,
 }
@@ -58,8 +62,12 @@ pub struct LiveOutcome {
     pub outcome: Outcome,
     /// Seconds from the first turn to the last.
     pub elapsed_s: f64,
-    /// System calls made by lanes to wake or drive the kernel.
+    /// System calls made by lanes and ports to wake or drive the kernel.
     pub doorbells: u64,
+    /// The producers of acknowledged sessions.
+    pub producers: Vec<ProducerRecord>,
+    /// What the host metrics counted, where they are collected.
+    pub host: Option<HostCounts>,
     /// Lines as in [`LiveParts`].
     pub lines: Vec<String>,
 }
@@ -95,9 +103,9 @@ pub fn plan_live(settings: &Settings) -> Result<LivePlan, ApplianceError> {
             lanes.len().div_ceil(LANES_PER_SHARD_MAX)
         )));
     }
-    let shards = settings.threads.shards.min(lanes.len());
+    let shards = settings.threads.shards.min(lanes.len()).max(network::shards_needed(settings));
     let threads = crew::plan(settings, shards, Drive::Live)?;
-    Ok(LivePlan { lanes, threads, node })
+    Ok(LivePlan { lanes, threads, shards, node })
 }
 
 fn queues(interface: &Interface, there: u32) -> Result<Vec<u32>, ApplianceError> {
@@ -133,7 +141,11 @@ pub fn run_live(
     let steering = attach(settings, &mut parts)?;
     let sources = open_lanes(settings, &plan, &steering, &mut parts)?;
     let clock = Clock::new();
-    let assembly = assemble(settings, sources, plan.node, clock)?;
+    let host = settings.host.enabled.then(|| HostMetrics::start(&settings.host)).transpose()?;
+    let (host, stream) = host.unzip();
+    let ports = network::open_ports(settings, stream, plan.node, &mut parts.lines)?;
+    parts.lines.extend(ports.iter().map(|port| port.report.to_string()));
+    let assembly = assemble(settings, sources, plan.node, clock)?.with_ports(ports);
     parts.lines.extend(assembly.pools.iter().map(ToString::to_string));
     let started = Instant::now();
     let crew = crew::start(assembly, &plan.threads, settings, clock)?;
@@ -143,14 +155,27 @@ pub fn run_live(
         watch(&crew.boards);
         std::thread::sleep(WATCH_INTERVAL);
     }
+    // First, so that what it has sent is still taken.
+    let host = host.map(HostMetrics::stop);
     crew.stop();
     let Homecoming { shards, mut outcome } = crew.join::<XdpSource>()?;
     let elapsed_s = started.elapsed().as_secs_f64();
-    let doorbells = shards.iter().flat_map(|shard| &shard.sources).map(XdpSource::doorbells).sum();
-    outcome.ledger.kernel = Some(kernel_book(outcome.ledger.kernel.take(), &steering)?);
+    let port_calls: u64 = shards.iter().map(|shard| shard.port_system_calls).sum();
+    let producers = shards.iter().flat_map(|shard| shard.producers.iter().copied()).collect();
+    let doorbells: u64 = shards.iter().flat_map(|shard| &shard.sources).map(XdpSource::doorbells).sum();
+    if !steering.is_empty() {
+        outcome.ledger.kernel = Some(kernel_book(outcome.ledger.kernel.take(), &steering)?);
+    }
     drop(shards);
     steering.into_iter().for_each(Steering::detach);
-    Ok(LiveOutcome { outcome, elapsed_s, doorbells, lines: parts.lines })
+    Ok(LiveOutcome {
+        outcome,
+        elapsed_s,
+        doorbells: doorbells + port_calls,
+        producers,
+        host,
+        lines: parts.lines,
+    })
 }
 
 /// The kernel's book: what the programs saw on all queues, and what the lanes took and lost.
@@ -198,8 +223,7 @@ fn open_lanes(
     steering: &[Steering],
     parts: &mut LiveParts,
 ) -> Result<Vec<Vec<XdpSource>>, ApplianceError> {
-    let shards = plan.lanes.iter().map(|lane| lane.shard + 1).max().unwrap_or_default();
-    let mut opened: Vec<Vec<XdpSource>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut opened: Vec<Vec<XdpSource>> = (0..plan.shards).map(|_| Vec::new()).collect();
     for (shard, sources) in opened.iter_mut().enumerate() {
         let name = crate::agents::shard_name(crate::event::ShardId(shard as u8));
         let cpu =

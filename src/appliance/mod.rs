@@ -10,6 +10,7 @@ mod decode;
 mod error;
 mod inline;
 mod live;
+mod network;
 mod send;
 mod soup;
 

@@ -2,7 +2,7 @@
 
 use super::output::print;
 use super::root::CheckConfigArgs;
-use crate::config::{Admission, Settings};
+use crate::config::{Admission, ListenSource, Listener, Settings, UringMode};
 use crate::event::Class;
 use crate::report::Exit;
 use std::fmt::Write as _;
@@ -35,6 +35,7 @@ fn describe(settings: &Settings) -> Result<String, std::fmt::Error> {
         let lines: Vec<String> = feed.lines.iter().map(|l| format!("{} {}", l.name, l.destination)).collect();
         writeln!(out, "  feed {}: {}, {}", feed.name, feed.protocol, lines.join(", "))?;
     }
+    describe_network(settings, &mut out)?;
     match settings.admission {
         Admission::FeedsOnly => writeln!(out, "  other destinations: refused")?,
         Admission::Everything { protocol: None } => {
@@ -64,6 +65,90 @@ fn describe(settings: &Settings) -> Result<String, std::fmt::Error> {
     Ok(out)
 }
 
+/// Listeners, connectors, what they share, and the host's figures: as far as there are any.
+fn describe_network(settings: &Settings, out: &mut String) -> std::fmt::Result {
+    for listener in &settings.listeners {
+        describe_listener(listener, out)?;
+    }
+    for c in &settings.connectors {
+        let servers: Vec<String> = c.servers.iter().map(ToString::to_string).collect();
+        let session = if c.session.is_empty() { "the current session" } else { &c.session };
+        writeln!(
+            out,
+            "  connect {}: {} to {}, {session} from {}, shard {}",
+            c.name,
+            c.protocol,
+            servers.join(", "),
+            match c.sequence {
+                0 => "new messages on".to_owned(),
+                sequence => format!("message {sequence}"),
+            },
+            c.shard
+        )?;
+    }
+    if !settings.listeners.is_empty() || !settings.connectors.is_empty() {
+        let network = &settings.network;
+        write!(out, "  network: io_uring {}", network.mode)?;
+        if network.mode == UringMode::Sqpoll {
+            write!(out, " (sleeps after {} ms", network.sqpoll_idle.as_millis())?;
+            match network.sqpoll_cpu {
+                Some(cpu) => write!(out, ", CPU {cpu})")?,
+                None => write!(out, ")")?,
+            }
+        }
+        let remembered = match &network.producers_file {
+            Some(path) => format!("remembered in {}", path.display()),
+            None => "remembered while the process lives".to_owned(),
+        };
+        writeln!(
+            out,
+            ", {} buffers of {} bytes, hugepages {}, {} producers {remembered}",
+            network.buffers, network.buffer_bytes, network.hugepages, network.producers_max
+        )?;
+    }
+    let host = &settings.host;
+    if host.enabled {
+        writeln!(
+            out,
+            "  host metrics: {}.* every {} ms, priority {}, shard {}",
+            host.topics_prefix,
+            host.interval.as_millis(),
+            host.priority.name(),
+            host.shard
+        )?;
+    }
+    Ok(())
+}
+
+fn describe_listener(listener: &Listener, out: &mut String) -> std::fmt::Result {
+    write!(out, "  listen {}: {} at ", listener.name, listener.protocol)?;
+    match &listener.source {
+        ListenSource::Tcp { address } => write!(out, "tcp {address}")?,
+        ListenSource::Unix { path, mode } => write!(out, "unix {} (mode {mode:04o})", path.display())?,
+        ListenSource::Udp { address, groups, interface } => {
+            write!(out, "udp {address}")?;
+            for group in groups {
+                write!(out, " + group {group}")?;
+            }
+            if let Some(interface) = interface {
+                write!(out, " at {interface}")?;
+            }
+        }
+    }
+    if listener.connections_max > 0 {
+        write!(
+            out,
+            ", {} connections ({} an address)",
+            listener.connections_max, listener.connections_per_source_max
+        )?;
+    }
+    let allowed: Vec<String> = listener.allow.iter().map(ToString::to_string).collect();
+    if !allowed.is_empty() {
+        write!(out, " from {}", allowed.join(", "))?;
+    }
+    writeln!(out, ", frames to {} bytes, shard {}", listener.frame_bytes_max, listener.shard)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,8 +162,30 @@ mod tests {
             assert!(text.contains(fact), "no '{fact}' in\n{text}");
         }
         assert!(!text.contains("replays only"));
+        assert!(text.contains("  listen ingest: native at tcp 127.0.0.1:9000, 1024 connections"), "{text}");
         let settings = Settings::from_text("[classes.iex-tp]\nT = 'batch'\n", "x.toml").expect("is right");
         let text = describe(&settings).expect("writes");
         assert!(text.contains("iex-tp T is batch") && text.contains("good for replays only"), "{text}");
+    }
+
+    #[test]
+    fn says_what_the_network_tables_mean() {
+        let text = "[[listen]]\nname = 'u'\nsource = 'udp'\naddress = '0.0.0.0:9001'\nprotocol = 'iex-tp'\n\
+                    groups = ['239.1.1.1']\ninterface = 'eth1'\nallow = ['10.0.0.0/8']\n\
+                    [[listen]]\nname = 'l'\nsource = 'unix'\nprotocol = 'engine20'\n\
+                    [[connect]]\nname = 's'\nservers = ['192.0.2.1:1']\nprotocol = 'soupbintcp-itch50'\npassword = 'geheim'\n\
+                    [network]\nmode = 'sqpoll'\nsqpoll_cpu = 3\n[host]\nenabled = true\n";
+        let text = describe(&Settings::from_text(text, "x.toml").expect("is right")).expect("writes");
+        for fact in [
+            "listen u: iex-tp at udp 0.0.0.0:9001 + group 239.1.1.1 at eth1 from 10.0.0.0/8, frames",
+            "listen l: engine20 at unix /run/sluice/ingest.sock (mode 0660), 1024 connections",
+            "connect s: soupbintcp-itch50 to 192.0.2.1:1, the current session from message 1, shard 0",
+            "io_uring sqpoll (sleeps after 1000 ms, CPU 3), 64 buffers of 65536 bytes",
+            "256 producers remembered while the process lives",
+            "host metrics: host.* every 1000 ms, priority low, shard 0",
+        ] {
+            assert!(text.contains(fact), "no '{fact}' in\n{text}");
+        }
+        assert!(!text.contains("geheim") && !text.contains("replays only"), "{text}");
     }
 }

@@ -43,11 +43,11 @@ pub enum ConfigError {
         findings: Vec<Finding>,
     },
     /// A file that is right in itself lacks what a live run needs.
-    #[error("{file}: there is no [[{table}]] table, and `sluice run` needs one; {advice}")]
+    #[error("{file}: there is no {table} table, and `sluice run` needs one; {advice}")]
     NotRunnable {
         /// The file's path.
         file: String,
-        /// The missing table.
+        /// The missing table, or those of which one would do, as they are written.
         table: &'static str,
         /// What to add.
         advice: &'static str,

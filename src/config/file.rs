@@ -3,6 +3,7 @@
 //! Invariant: field names are the TOML keys, so that a key path in an error is what the user wrote, and an
 //! unknown key is refused. config/appliance.toml documents every key; a test holds its values against these.
 
+use super::network_file::{ConnectTable, HostTable, ListenTable, NetworkTable};
 use super::validate as check;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Class, Protocol};
@@ -20,6 +21,14 @@ pub(super) struct ConfigFile {
     pub(super) interface: Vec<InterfaceTable>,
     #[garde(dive)]
     pub(super) feed: Vec<FeedTable>,
+    #[garde(dive)]
+    pub(super) listen: Vec<ListenTable>,
+    #[garde(dive)]
+    pub(super) connect: Vec<ConnectTable>,
+    #[garde(dive)]
+    pub(super) network: NetworkTable,
+    #[garde(dive)]
+    pub(super) host: HostTable,
     #[garde(skip)]
     pub(super) steering: SteeringTable,
     #[garde(dive)]
@@ -247,19 +256,22 @@ mod tests {
         let documented: ConfigFile = toml::from_str(DOCUMENTED).expect("parses");
         let interface = InterfaceTable { ..toml::from_str("name = 'eth1'").expect("parses") };
         assert_eq!(documented.interface, [interface]);
-        let tables = ConfigFile { interface: Vec::new(), feed: Vec::new(), ..documented };
+        let listen = "name = 'ingest'\nsource = 'tcp'\naddress = '127.0.0.1:9000'\nprotocol = 'native'\n";
+        let mut listen: ListenTable = toml::from_str(listen).expect("parses");
+        listen.complete();
+        assert_eq!(documented.listen, [listen]);
+        let tables = ConfigFile { interface: Vec::new(), feed: Vec::new(), listen: Vec::new(), ..documented };
         assert_eq!(tables, ConfigFile::default());
     }
 
-    #[test]
-    fn every_key_is_documented() {
-        // With the optional keys switched on, and a canonical text that has every key there is.
+    /// The documentation with the optional keys switched on.
+    fn all_keys() -> ConfigFile {
         let all = DOCUMENTED
             .lines()
             .map(|line| match line.strip_prefix("# ") {
                 Some(key)
                     if key.starts_with('[')
-                        || (key.contains(" = ") && !key.contains("  ") && key.len() < 40) =>
+                        || (key.contains(" = ") && !key.contains("  ") && key.len() < 50) =>
                 {
                     key
                 }
@@ -267,11 +279,35 @@ mod tests {
             })
             .collect::<Vec<_>>()
             .join("\n");
-        let file: ConfigFile = toml::from_str(&all).expect("the commented keys are right too");
+        toml::from_str(&all).expect("the commented keys are right too")
+    }
+
+    #[test]
+    fn commented_values_are_the_defaults_too() {
+        let documented = all_keys();
+        let unix = "name = 'ingest'\nsource = 'unix'\nprotocol = 'native'\n";
+        let mut unix: ListenTable = toml::from_str(unix).expect("parses");
+        unix.complete();
+        assert_eq!((&documented.listen[0].path, documented.listen[0].mode), (&unix.path, unix.mode));
+        let connect =
+            "name = 'itch-by-tcp'\nservers = ['192.0.2.10:26400']\nprotocol = 'soupbintcp-itch50'\n";
+        let connect: ConnectTable = toml::from_str(connect).expect("parses");
+        let shown = &documented.connect[0];
+        let (username, password) = (shown.username.clone(), shown.password.clone());
+        let password_file = shown.password_file.clone();
+        assert_eq!(*shown, ConnectTable { username, password, password_file, ..connect });
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        // A canonical text has every key there is that is set.
+        let file = all_keys();
         assert_eq!(file.threads.fifo_priority, Some(50));
         assert_eq!(file.classes.len(), 2);
         assert!(file.report.path.is_some() && file.report.plot.is_some());
         assert!(file.pool.slots_64.is_some() && file.pool.slots_65536.is_some());
+        assert!(file.listen[0].groups.is_some() && file.listen[0].receive_buffer_bytes.is_some());
+        assert!(file.network.sqpoll_cpu.is_some() && file.network.producers_file.is_some());
         let canonical = toml::to_string(&file).expect("writes");
         let keys = canonical.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key);
         let mut count = 0;
@@ -280,6 +316,6 @@ mod tests {
             assert!(documented, "{key} is not in config/appliance.toml");
             count += 1;
         }
-        assert!(count > 25, "only {count} keys were checked");
+        assert!(count > 60, "only {count} keys were checked");
     }
 }

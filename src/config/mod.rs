@@ -5,13 +5,19 @@
 
 mod error;
 mod file;
+mod network_file;
+mod network_settings;
+mod network_validate;
 mod settings;
 mod validate;
 mod wishes;
 
 pub use error::{ConfigError, Finding};
+pub use network_settings::{Connector, HostSettings, ListenSource, Listener, NetworkSettings};
 pub use settings::{
     Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RunSettings, Settings,
     ThreadSettings,
 };
-pub use wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
+pub use wishes::{
+    AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, UringMode, ZeroCopyWish,
+};

@@ -2,8 +2,10 @@
 
 use super::error::{ConfigError, Finding, line_of, line_of_key};
 use super::file::{ConfigFile, FeedTable, InterfaceTable};
-use super::validate;
+use super::network_file::ListenTable;
+use super::network_settings::{self as network, Connector, HostSettings, Listener, NetworkSettings};
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
+use super::{network_validate, validate};
 use crate::event::{Class, Destination, Protocol};
 use crate::limits::SLOT_PAYLOAD_BYTES;
 use serde::Deserialize;
@@ -23,6 +25,14 @@ pub struct Settings {
     pub interfaces: Vec<Interface>,
     /// Feeds; names, and destinations over all of them, are distinct.
     pub feeds: Vec<Feed>,
+    /// Sockets that peers connect to or send datagrams to.
+    pub listeners: Vec<Listener>,
+    /// Servers to connect to.
+    pub connectors: Vec<Connector>,
+    /// io_uring, its buffers, and acknowledged sessions.
+    pub network: NetworkSettings,
+    /// The host's own figures as events.
+    pub host: HostSettings,
     /// What happens to packets for destinations of no feed.
     pub admission: Admission,
     /// Places of the priority queues, indexed by [`Class`]; powers of two.
@@ -166,12 +176,18 @@ impl Settings {
     /// # Errors
     /// As [`Settings::load`].
     pub fn from_text(text: &str, origin: &str) -> Result<Settings, ConfigError> {
-        let file = parse(text, origin)?;
-        let findings = validate::findings(&file, text);
-        match findings.is_empty() {
-            true => Ok(Settings::typed(&file, origin)),
-            false => Err(ConfigError::Invalid { file: origin.to_owned(), findings }),
+        let mut file = parse(text, origin)?;
+        let mut findings = validate::findings(&file, text);
+        if findings.is_empty() {
+            let mut found = Vec::new();
+            network_validate::read_passwords(&mut file, &mut found);
+            findings = validate::located(found, text);
         }
+        if !findings.is_empty() {
+            return Err(ConfigError::Invalid { file: origin.to_owned(), findings });
+        }
+        file.listen.iter_mut().for_each(ListenTable::complete);
+        Ok(Settings::typed(&file, origin))
     }
 
     /// The settings of the documented default file, which is built in.
@@ -196,7 +212,8 @@ impl Settings {
         settings
     }
 
-    /// Identifies the configuration: a hash, in 16 hex digits, over all values including the implied ones.
+    /// Identifies the configuration: a hash, in 16 hex digits, over all values including the implied ones, but for
+    /// passwords.
     /// Comments, spaces, the order of keys and defaults spelled out do not change it.
     pub fn config_hash(&self) -> String {
         format!("{:016x}", self.hash)
@@ -205,15 +222,22 @@ impl Settings {
     /// Checks that a live run has something to receive from and something to receive.
     ///
     /// # Errors
-    /// There is no interface, or no feed.
+    /// There is no interface, listener or connector, and the host's figures are off; or an interface has no feed.
     pub fn check_runnable(&self) -> Result<(), ConfigError> {
         let missing =
             |table, advice| Err(ConfigError::NotRunnable { file: self.origin.clone(), table, advice });
-        if self.interfaces.is_empty() {
-            return missing("interface", "add one with the name of the interface to receive from");
+        let sockets = !self.listeners.is_empty() || !self.connectors.is_empty();
+        if self.interfaces.is_empty() && !sockets && !self.host.enabled {
+            return missing(
+                "[[interface]], [[listen]] or [[connect]]",
+                "add one with the interface, the address or the servers to receive from",
+            );
         }
-        if self.feeds.is_empty() {
-            return missing("feed", "add one with the protocol and destinations of the feed to receive");
+        if !self.interfaces.is_empty() && self.feeds.is_empty() {
+            return missing(
+                "[[feed]]",
+                "add one with the protocol and destinations of the feed to receive from the interface",
+            );
         }
         Ok(())
     }
@@ -232,6 +256,10 @@ impl Settings {
             origin: origin.to_owned(),
             interfaces: file.interface.iter().map(interface).collect(),
             feeds: file.feed.iter().map(feed).collect(),
+            listeners: network::listeners(file),
+            connectors: network::connectors(file),
+            network: network::network(file),
+            host: network::host(file),
             admission: match file.steering.admit_unknown {
                 true => Admission::Everything { protocol: None },
                 false => Admission::FeedsOnly,

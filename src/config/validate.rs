@@ -4,6 +4,7 @@
 
 use super::error::{Finding, line_of_key};
 use super::file::{ConfigFile, Endpoint, FeedTable, InterfaceTable, LineTable};
+use super::network_validate;
 use super::wishes::{AttachWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Destination, Protocol};
 use crate::limits::{self, LANES_PER_SHARD_MAX, LINES_MAX, SLOT_PAYLOAD_BYTES};
@@ -28,7 +29,7 @@ pub(super) const SHARDS_MAX: u32 = limits::SHARDS_MAX as u32;
 pub(super) const BURST_MAX: u32 = limits::BURST_MAX as u32;
 
 /// The kernel's cpu_set_t has 1,024 bits.
-const CPU_NUMBER_MAX: u32 = 1_023;
+pub(super) const CPU_NUMBER_MAX: u32 = 1_023;
 /// IFNAMSIZ without its terminating zero.
 const INTERFACE_NAME_BYTES_MAX: usize = 15;
 /// Names of feeds and lines stand in tables and labels.
@@ -48,7 +49,8 @@ const _: () = {
     }
 };
 
-fn refuse(problem: String) -> garde::Result {
+/// A refusal with this text.
+pub(super) fn refuse(problem: String) -> garde::Result {
     Err(garde::Error::new(problem))
 }
 
@@ -151,7 +153,9 @@ fn numbers(list: &[u32], max: u32, noun: &str) -> garde::Result {
 }
 
 /// The first value that occurs twice, with both indexes.
-fn first_repeated<T: Hash + Eq + Clone>(values: impl IntoIterator<Item = T>) -> Option<(T, usize, usize)> {
+pub(super) fn first_repeated<T: Hash + Eq + Clone>(
+    values: impl IntoIterator<Item = T>,
+) -> Option<(T, usize, usize)> {
     let mut seen = HashMap::new();
     values.into_iter().enumerate().find_map(|(index, value)| {
         let first = seen.insert(value.clone(), index)?;
@@ -167,14 +171,22 @@ pub(super) fn findings(file: &ConfigFile, text: &str) -> Vec<Finding> {
     }
     interfaces_together(&file.interface, &mut found);
     lanes_fit_shards(file, &mut found);
+    names_are_distinct(file, &mut found);
     feeds_together(&file.feed, &mut found);
+    network_validate::together(file, &mut found);
     cpus_fit_shards(file, &mut found);
     classes_name_types(file, &mut found);
+    located(found, text)
+}
+
+/// Findings with the lines of their keys in `text`.
+pub(super) fn located(found: Found, text: &str) -> Vec<Finding> {
     let located = |(key, problem): (String, String)| Finding { line: line_of_key(text, &key), key, problem };
     found.into_iter().map(located).collect()
 }
 
-type Found = Vec<(String, String)>;
+/// Keys with what is wrong with them.
+pub(super) type Found = Vec<(String, String)>;
 
 fn interfaces_together(interfaces: &[InterfaceTable], found: &mut Found) {
     for (index, interface) in interfaces.iter().enumerate() {
@@ -220,15 +232,25 @@ fn lanes_fit_shards(file: &ConfigFile, found: &mut Found) {
     }
 }
 
-fn feeds_together(feeds: &[FeedTable], found: &mut Found) {
-    if let Some((name, first, second)) = first_repeated(feeds.iter().map(|feed| feed.name.as_str())) {
+fn names_are_distinct(file: &ConfigFile, found: &mut Found) {
+    let feeds = file.feed.iter().enumerate().map(|(i, feed)| (format!("feed[{i}].name"), &feed.name));
+    let listeners =
+        file.listen.iter().enumerate().map(|(i, table)| (format!("listen[{i}].name"), &table.name));
+    let connectors =
+        file.connect.iter().enumerate().map(|(i, table)| (format!("connect[{i}].name"), &table.name));
+    let named: Vec<(String, &String)> = feeds.chain(listeners).chain(connectors).collect();
+    if let Some((name, first, second)) = first_repeated(named.iter().map(|(_, name)| *name)) {
         found.push((
-            format!("feed[{second}].name"),
+            named[second].0.clone(),
             format!(
-                "is \"{name}\", as is feed[{first}].name; feeds are reported by name, so each needs its own"
+                "is \"{name}\", as is {}; feeds, listeners and connectors are reported by name, so each needs its own",
+                named[first].0
             ),
         ));
     }
+}
+
+fn feeds_together(feeds: &[FeedTable], found: &mut Found) {
     for (index, feed) in feeds.iter().enumerate() {
         if let Some((name, first, second)) = first_repeated(feed.lines.iter().map(|line| line.name.as_str()))
         {

@@ -86,6 +86,17 @@ pub enum IdleWish {
     Backoff,
 }
 
+/// Who submits and completes io_uring's requests (`mode` of `[network]`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UringMode {
+    /// The shard, with at most one system call a turn.
+    #[default]
+    DeferTaskrun,
+    /// A kernel thread that polls: no system call on the shard, and a core for that thread.
+    Sqpoll,
+}
+
 /// Which receive queues of an interface are taken (`queues`): `"all"` or a list of numbers from 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum QueuesWish {
@@ -148,7 +159,7 @@ macro_rules! display_as_in_toml {
     )* };
 }
 
-display_as_in_toml!(DriveMode, AttachWish, ZeroCopyWish, HugeWish, ThreadingWish, IdleWish);
+display_as_in_toml!(DriveMode, AttachWish, ZeroCopyWish, HugeWish, ThreadingWish, IdleWish, UringMode);
 
 impl fmt::Display for QueuesWish {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -166,6 +177,7 @@ mod tests {
     #[test]
     fn wishes_print_as_they_are_written() {
         assert_eq!(DriveMode::NapiThread.to_string(), "napi-thread");
+        assert_eq!(UringMode::DeferTaskrun.to_string(), "defer-taskrun");
         assert_eq!(HugeWish::TwoMiB.to_string(), "2MiB");
         assert_eq!(QueuesWish::List(vec![0, 3]).to_string(), "[0, 3]");
     }

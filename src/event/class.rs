@@ -40,7 +40,8 @@ impl Class {
 }
 
 /// Priority byte of a native frame (shared with EventStreamCore's senders).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Priority {
     /// 0: bulk work.
@@ -56,6 +57,21 @@ pub enum Priority {
 }
 
 impl Priority {
+    /// All priorities, in the order of their bytes.
+    pub const ALL: [Priority; 5] =
+        [Priority::Batch, Priority::Low, Priority::Medium, Priority::High, Priority::Critical];
+
+    /// The name used on the command line and in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Priority::Batch => "batch",
+            Priority::Low => "low",
+            Priority::Medium => "medium",
+            Priority::High => "high",
+            Priority::Critical => "critical",
+        }
+    }
+
     /// The priority with this byte; anything over 4 is malformed.
     pub const fn from_u8(value: u8) -> Option<Priority> {
         match value {
@@ -75,5 +91,19 @@ impl Priority {
             Priority::Medium => Class::Transactional,
             Priority::Low | Priority::Batch => Class::Batch,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Priority;
+
+    #[test]
+    fn priorities_have_one_name_and_one_byte() {
+        for priority in Priority::ALL {
+            assert_eq!(Priority::from_u8(priority as u8), Some(priority));
+            assert_eq!(serde_json::to_value(priority).expect("serializes"), priority.name());
+        }
+        assert_eq!(Priority::from_u8(5), None);
     }
 }

@@ -39,8 +39,8 @@ pub struct EventHeader {
     pub line: u8,
     /// [`crate::event::ClockKind`] of `wire_ns` as u8.
     pub clock: u8,
-    /// Not used yet; zero.
-    pub reserved: u32,
+    /// The acknowledged session that it came in: its producer's place + 1; 0 for none.
+    pub session: u32,
 }
 
 const _: () = assert!(size_of::<EventHeader>() == HEADER_BYTES);

@@ -43,6 +43,8 @@ reasons! {
         LinkType => "link_type",
         /// No rule and no protocol for this destination address and port.
         UnknownDestination => "unknown_destination",
+        /// The sender's address is in none of the listener's prefixes.
+        SourceNotAllowed => "source_not_allowed",
         /// The stream or line table is full.
         TableFull => "table_full",
         /// The packet is shorter than the protocol's packet header.

@@ -1,17 +1,30 @@
 //! Feed logic: which stream and line a packet belongs to, and which of its messages are new.
 //!
 //! Architecture invariant: everything here is pure. Bytes, destinations and times come in, decisions go out; the
-//! tables are allocated once and never grow.
+//! tables are allocated once and never grow, those of a capture's TCP flows excepted, which grow up to their limits.
 
+mod connections;
+mod flows;
+mod inlets;
 mod intake;
 mod lateness;
+mod producers;
+mod reassembly;
 mod sequence;
+mod session;
 mod soup_session;
+mod stream_intake;
 mod streams;
 mod table;
+mod visit;
 
+pub use connections::{ConnectionSettings, Connections, Next, Took};
+pub use flows::{FlowEnd, FlowEvent, FlowFacts, FlowIndex, FlowKey, FlowLimits, FlowTable, FlowTableFull};
+pub use inlets::InletSettings;
 pub use intake::{Accepted, Intake, IntakeSettings, Outlet};
 pub use lateness::{Lateness, LatenessStore};
+pub use producers::{ProducerRecord, ProducerStore, Producers, digest};
+pub use reassembly::{Arrival, End, Fate, FlowCounts, HoldLimits, Piece, Reassembler};
 pub use sequence::{Sequencer, Verdict};
 pub use soup_session::{CURRENT_SESSION, SoupEvent, SoupLogin, SoupLoginError, SoupSession};
 pub use streams::{Endpoint, FeedLine, StreamName, StreamSnapshot, StreamState};

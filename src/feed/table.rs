@@ -94,6 +94,23 @@ impl StreamTable {
         });
     }
 
+    /// Enters a feed of one stream that has no destination: what comes in by a listener, connector or socket.
+    pub fn add_inlet(&mut self, name: &str, protocol: Protocol) -> EndpointIndex {
+        let feed = self.feeds.len() as u32;
+        self.feeds.push(Feed::new(Some(name.to_owned()), protocol));
+        let index = EndpointIndex(self.endpoints.len() as u32);
+        self.endpoints.push(Endpoint {
+            destination: Destination::v4([0; 4], 0),
+            protocol: Some(protocol),
+            feed: Some(feed),
+            line: 0,
+            last: None,
+        });
+        self.endpoints_max += 1;
+        self.find_stream(index, 0, 0);
+        index
+    }
+
     /// The endpoint of a destination, if it is known.
     #[inline]
     pub fn find_endpoint(&mut self, destination: &Destination) -> Option<EndpointIndex> {

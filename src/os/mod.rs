@@ -11,7 +11,10 @@ mod memory;
 mod netdev;
 pub mod packet;
 mod process;
+mod records;
 mod signals;
+mod sockets;
+pub mod uring;
 
 pub use affinity::{
     allowed_cpus, name_current_thread, pin_current_thread, set_fifo, set_ordinary, sleep_exactly,
@@ -24,4 +27,6 @@ pub use machine::MachineFacts;
 pub use memory::{HugeWish, MemoryError, MemoryWish, PageKind, Region, RegionReport};
 pub use netdev::{Interface, interfaces};
 pub use process::{ThreadUsage, resident_bytes};
+pub use records::{RECORD_BYTES, RecordFile};
 pub use signals::StopFlag;
+pub use sockets::dropped_datagrams;

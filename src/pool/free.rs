@@ -35,6 +35,12 @@ impl FreeLists {
         list.push(place.slot);
     }
 
+    /// Whether `smallest` or a larger class has a free slot.
+    #[inline]
+    pub(super) fn has(&self, smallest: SlotClass) -> bool {
+        self.lists[smallest.index()..].iter().any(|list| !list.is_empty())
+    }
+
     /// Free slots of a class.
     #[inline]
     pub(super) fn count(&self, class: SlotClass) -> u32 {

@@ -93,6 +93,34 @@ impl Pool {
         reclaimed
     }
 
+    /// As [`reclaim`](Pool::reclaim), and shows the header of each event that has come home.
+    pub fn reclaim_with(&mut self, mut seen: impl FnMut(&EventHeader)) -> usize {
+        let mut reclaimed = 0;
+        for ring in &mut self.returns {
+            let waiting = ring.slots();
+            if waiting == 0 {
+                continue;
+            }
+            if let Ok(chunk) = ring.read_chunk(waiting) {
+                for place in chunk {
+                    // SAFETY: the place came home, so no ticket for its slot exists, and it is not on the free list yet;
+                    // the reference ends before it is put there.
+                    seen(unsafe { &*self.slab.header(place) });
+                    self.free.put(place);
+                }
+                reclaimed += waiting;
+            }
+        }
+        reclaimed
+    }
+
+    /// Whether a slot for `payload_bytes` is free, as [`acquire`](Pool::acquire) would find it. Payloads that no class
+    /// holds have one nowhere.
+    #[inline]
+    pub fn has_slot(&self, payload_bytes: usize) -> bool {
+        SlotClass::for_payload(payload_bytes).is_some_and(|class| self.free.has(class))
+    }
+
     /// Free slots of a class. What waits on the return rings is not counted until it is reclaimed.
     #[inline]
     pub fn free(&self, class: SlotClass) -> u32 {

@@ -44,6 +44,12 @@ impl QueueProducer {
         self.lane.slots()
     }
 
+    /// Places of this lane.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.lane.buffer().capacity()
+    }
+
     /// Tickets pushed so far.
     #[inline]
     pub fn pushed(&self) -> u64 {

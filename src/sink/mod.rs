@@ -1,4 +1,4 @@
-//! Where frames go: an interface, a UDP destination, nowhere.
+//! Where frames go: an interface, a UDP destination, nowhere; and where producers are remembered.
 
 mod batch;
 mod error;
@@ -6,6 +6,7 @@ mod frame_sink;
 mod headers;
 mod null;
 mod packet;
+mod producer_file;
 mod udp;
 mod xdp;
 
@@ -14,5 +15,6 @@ pub use frame_sink::{FrameSink, SendOutcome};
 pub use headers::Layers;
 pub use null::NullSink;
 pub use packet::PacketSink;
+pub use producer_file::{ProducerFile, ProducerFileError};
 pub use udp::{UdpOptions, UdpSink};
 pub use xdp::XdpSink;

@@ -3,37 +3,10 @@
 //! Invariant: bytes that a handler did not take are shown to it again, in order; a connection that waits costs the
 //! others nothing.
 
-use crate::event::{CloseReason, Nanos};
+use crate::event::{CloseReason, ConnectionIndex, FrameReject, InletIndex, Nanos};
+use crate::feed::{Next, Took};
 use crate::ledger::ConnectionBook;
 use std::net::SocketAddr;
-
-/// Index of a connection among those of its source, from 0; used again when the connection has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionIndex(pub u32);
-
-/// Index of a listener, connector or datagram socket in the settings' order; each is an inlet with books of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct InletIndex(pub u16);
-
-/// What is to become of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// It goes on.
-    Continue,
-    /// There is no room for its next message: show it the rest again later, and let its peer wait meanwhile.
-    Wait,
-    /// It ends, when what is still to be said to its peer is said.
-    Close(CloseReason),
-}
-
-/// What a handler did with bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Took {
-    /// Bytes that are done with, or kept by the handler.
-    pub bytes: usize,
-    /// How to go on.
-    pub next: Next,
-}
 
 /// The shard's side: makes messages of what comes in.
 pub trait StreamHandler {
@@ -45,6 +18,9 @@ pub trait StreamHandler {
 
     /// A datagram that came to an inlet.
     fn datagram(&mut self, inlet: InletIndex, bytes: &[u8], now: Nanos);
+
+    /// A datagram that can't be shown.
+    fn refuse_datagram(&mut self, reason: FrameReject);
 
     /// A turn is over, or has come far enough: what was accepted goes to the queues.
     fn flush(&mut self);
@@ -62,8 +38,12 @@ pub trait StreamHandler {
     /// end: `Continue` while there are answers to come.
     fn ended(&mut self, connection: ConnectionIndex, now: Nanos) -> Next;
 
-    /// The connection is gone. Returns the bytes of an unfinished frame that are lost with it.
-    fn closed(&mut self, connection: ConnectionIndex, reason: CloseReason) -> u64;
+    /// The source ends the connection for a reason of its own: the peer may be told before it is gone.
+    fn closing(&mut self, connection: ConnectionIndex, reason: CloseReason);
+
+    /// The connection is gone. Returns the bytes of an unfinished frame that are lost with it, and whether its server, if
+    /// it was one that we connected to, had accepted us.
+    fn closed(&mut self, connection: ConnectionIndex, reason: CloseReason) -> (u64, bool);
 }
 
 /// A source of byte streams and datagrams. It is owned by one shard and polled by its thread only.
@@ -73,7 +53,7 @@ pub trait StreamSource: Send {
     fn poll(&mut self, now: Nanos, handler: &mut dyn StreamHandler) -> usize;
 
     /// Begins on the shard's own thread.
-    fn start(&mut self, now: Nanos);
+    fn start(&mut self, now: Nanos, handler: &mut dyn StreamHandler);
 
     /// Stops taking new connections and ends those that are there, once what they have sent is taken.
     fn stop(&mut self, now: Nanos);

@@ -59,6 +59,12 @@ pub fn exercise_link(frame: &[u8]) {
         }
         let both = parsed.is_ok() && link::tcp_flow(frame, kind).is_some();
         assert!(!both, "a frame can't be UDP and TCP");
+        let segment = link::segment(frame, kind);
+        if let Ok(segment) = segment {
+            assert_inside(frame, segment.payload);
+            assert_eq!(link::tcp_flow(frame, kind), Some((segment.source, segment.destination)));
+            assert!(parsed == Err(FrameReject::NotUdp), "a segment is no datagram");
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Hot path: Ethernet, VLAN, IP and UDP headers down to the packet.
+//! Hot path: Ethernet, VLAN, IP and UDP headers down to the packet; off it, TCP headers down to the segment.
 //!
 //! Invariant: how long a packet is, its IP and UDP headers say. The frame's own length only bounds it: a frame may
 //! carry padding and a captured FCS behind the packet, or may have been cut by a snap length. Checksums are the
@@ -12,6 +12,12 @@ const VLAN_TAG_BYTES: usize = 4;
 const IPV4_BYTES_MIN: usize = 20;
 const IPV6_BYTES: usize = 40;
 const UDP_BYTES: usize = 8;
+const TCP_BYTES_MIN: usize = 20;
+
+const TCP_FIN: u8 = 0x01;
+const TCP_SYN: u8 = 0x02;
+const TCP_RST: u8 = 0x04;
+const TCP_ACK: u8 = 0x10;
 
 const ETHER_IPV4: u16 = 0x0800;
 const ETHER_IPV6: u16 = 0x86dd;
@@ -36,6 +42,38 @@ pub struct Datagram<'a> {
     pub payload: &'a [u8],
     /// Id of the outermost VLAN tag, if there is one (0 is a priority tag, which names no VLAN).
     pub vlan: Option<u16>,
+}
+
+/// A TCP segment inside a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment<'a> {
+    /// Source address and port.
+    pub source: Destination,
+    /// Destination address and port.
+    pub destination: Destination,
+    /// Sequence number: that of the first payload byte, or of the SYN, which stands before it.
+    pub sequence: u32,
+    /// The number that the sender waits for, where `ack` is set.
+    pub acknowledgement: u32,
+    /// It begins its flow.
+    pub syn: bool,
+    /// Its flow ends behind its payload.
+    pub fin: bool,
+    /// Its flow ends at once.
+    pub rst: bool,
+    /// `acknowledgement` counts.
+    pub ack: bool,
+    /// The TCP payload, as long as the IP and TCP headers say: empty in a bare acknowledgement, whatever the padding.
+    pub payload: &'a [u8],
+}
+
+/// Why a frame gives no TCP segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoSegment {
+    /// It holds something else than TCP.
+    NotTcp,
+    /// It holds a fragment or a cut or contradictory segment, or can't be read down to IP; never `NotIp`, `NotUdp`.
+    Refused(FrameReject),
 }
 
 /// The payload of an unfragmented IP packet of the wanted protocol, as far as the frame holds it.
@@ -84,15 +122,59 @@ pub fn parse(frame: &[u8], link: LinkType) -> Result<Datagram<'_>, FrameReject> 
     })
 }
 
+/// Finds the TCP segment in a frame: for captures, and for frames in which [`parse`] found no datagram.
+///
+/// # Errors
+/// As [`parse`] has them, with `NotTcp` for frames of other protocols. A segment that was cut by a snap length is
+/// refused whole.
+#[cold]
+#[inline(never)]
+pub fn segment(frame: &[u8], link: LinkType) -> Result<Segment<'_>, NoSegment> {
+    let (ip, _) = internet(frame, link, IP_TCP).map_err(|reason| match reason {
+        FrameReject::NotIp | FrameReject::NotUdp => NoSegment::NotTcp,
+        reason => NoSegment::Refused(reason),
+    })?;
+    let Some(header) = ip.payload.first_chunk::<TCP_BYTES_MIN>() else {
+        let promised_less = ip.payload_bytes < TCP_BYTES_MIN;
+        let reason = if promised_less { FrameReject::BadLength } else { FrameReject::Truncated };
+        return Err(NoSegment::Refused(reason));
+    };
+    let header_bytes = usize::from(header[12] >> 4) * 4;
+    if header_bytes < TCP_BYTES_MIN || header_bytes > ip.payload_bytes {
+        return Err(NoSegment::Refused(FrameReject::BadLength));
+    }
+    if ip.payload.len() < ip.payload_bytes {
+        return Err(NoSegment::Refused(FrameReject::Truncated));
+    }
+    let (source, destination) = endpoints(&ip, [header[0], header[1], header[2], header[3]]);
+    Ok(Segment {
+        source,
+        destination,
+        sequence: u32::from_be_bytes([header[4], header[5], header[6], header[7]]),
+        acknowledgement: u32::from_be_bytes([header[8], header[9], header[10], header[11]]),
+        syn: header[13] & TCP_SYN != 0,
+        fin: header[13] & TCP_FIN != 0,
+        rst: header[13] & TCP_RST != 0,
+        ack: header[13] & TCP_ACK != 0,
+        payload: &ip.payload[header_bytes..],
+    })
+}
+
 /// Source and destination of the TCP segment in a frame, for counting conversations; `None` when it holds none, or
 /// a fragment. A cut segment counts as long as its ports are there.
 #[cold]
 pub fn tcp_flow(frame: &[u8], link: LinkType) -> Option<(Destination, Destination)> {
     let (ip, _) = internet(frame, link, IP_TCP).ok()?;
     let ports = ip.payload.first_chunk::<4>()?;
+    Some(endpoints(&ip, *ports))
+}
+
+/// Source and destination of a packet whose payload begins with these ports.
+#[cold]
+fn endpoints(ip: &Internet<'_>, ports: [u8; 4]) -> (Destination, Destination) {
     let source = Destination { address: ip.source, port: u16::from_be_bytes([ports[0], ports[1]]) };
     let destination = Destination { address: ip.destination, port: u16::from_be_bytes([ports[2], ports[3]]) };
-    Some((source, destination))
+    (source, destination)
 }
 
 #[inline(always)]
@@ -337,8 +419,87 @@ mod tests {
         assert_eq!(SingleVlanHeader::LEN, VLAN_TAG_BYTES);
     }
 
+    /// A segment with options, the end of a flow.
+    fn tcp(payload: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([1; 6], [2; 6])
+            .ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64)
+            .tcp(4_000, 5_000, 0xffff_fff0, 1_024)
+            .ack(77)
+            .fin()
+            .options_raw(&[1, 1, 1, 0])
+            .expect("four bytes of options")
+            .write(&mut frame, payload)
+            .expect("a vector takes anything");
+        frame
+    }
+
+    #[test]
+    fn reads_segments_as_long_as_ip_says() {
+        let mut frame = tcp(b"8=FIX.4.1");
+        let expected = Segment {
+            source: Destination::v4([10, 0, 0, 1], 4_000),
+            destination: Destination::v4([10, 0, 0, 2], 5_000),
+            sequence: 0xffff_fff0,
+            acknowledgement: 77,
+            syn: false,
+            fin: true,
+            rst: false,
+            ack: true,
+            payload: b"8=FIX.4.1",
+        };
+        assert_eq!(segment(&frame, LinkType::Ethernet), Ok(expected));
+        assert_eq!(segment(&frame[14..], LinkType::RawIp), Ok(expected));
+        for length in 0..frame.len() {
+            let cut = segment(&frame[..length], LinkType::Ethernet);
+            assert_eq!(cut, Err(NoSegment::Refused(FrameReject::Truncated)), "{length} bytes");
+        }
+        frame.extend([0; 6]);
+        assert_eq!(segment(&frame, LinkType::Ethernet), Ok(expected));
+        // A bare acknowledgement, padded to the least frame, carries nothing.
+        let mut bare = tcp(b"");
+        bare.resize(60, 0);
+        assert_eq!(segment(&bare, LinkType::Ethernet).map(|segment| segment.payload), Ok(&b""[..]));
+    }
+
+    #[test]
+    fn names_why_there_is_no_segment() {
+        assert_eq!(segment(&real(), LinkType::Ethernet), Err(NoSegment::NotTcp));
+        assert_eq!(segment(&ipv6(), LinkType::Ethernet), Err(NoSegment::NotTcp));
+        let unsupported = Err(NoSegment::Refused(FrameReject::LinkType));
+        assert_eq!(segment(&tcp(b""), LinkType::Unsupported), unsupported);
+        // The frame's IP header begins at 14, its TCP header at 34.
+        let cases: [(usize, u8, FrameReject); 4] = [
+            (20, 0x20, FrameReject::Fragment),
+            (17, 39, FrameReject::BadLength),
+            (46, 0x40, FrameReject::BadLength),
+            (46, 0xf0, FrameReject::BadLength),
+        ];
+        for (place, byte, reason) in cases {
+            let mut frame = tcp(b"short");
+            frame[place] = byte;
+            assert_eq!(segment(&frame, LinkType::Ethernet), Err(NoSegment::Refused(reason)), "{place}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        /// As for datagrams, against the strict reader: a segment is taken only if its frame holds it whole.
+        #[test]
+        fn agrees_with_an_independent_reader_of_tcp(changes in prop::collection::vec((0usize..67, any::<u8>()), 0..4), cut in 0usize..=67) {
+            let mut frame = tcp(b"8=FIX.4.1");
+            changes.iter().for_each(|(place, byte)| frame[*place] = *byte);
+            frame.truncate(cut);
+            if let Ok(segment) = segment(&frame, LinkType::Ethernet) {
+                let sliced = etherparse::SlicedPacket::from_ethernet(&frame).expect("what we read, others can read");
+                let Some(etherparse::TransportSlice::Tcp(tcp)) = sliced.transport else {
+                    panic!("not TCP to the independent reader");
+                };
+                prop_assert_eq!(tcp.sequence_number(), segment.sequence);
+                prop_assert_eq!(tcp.payload(), segment.payload);
+            }
+        }
 
         /// Wherever we find a payload, an independent reader (etherparse) finds the same one. Its lax reader, because
         /// an IP packet that claims more than the frame holds is fine as long as its datagram is whole.

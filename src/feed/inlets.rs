@@ -1,0 +1,50 @@
+//! Inlets: where connections and datagrams come in, with what limits. Invariant: plain settings, and one stream each.
+
+use super::session::Session;
+use super::{EndpointIndex, SoupSession};
+use crate::event::{Nanos, Protocol};
+
+/// A listener, a connector or a socket for datagrams, as far as feed logic is concerned.
+#[derive(Clone, Debug)]
+pub struct InletSettings {
+    /// Its name in reports.
+    pub name: String,
+    /// What its peers speak.
+    pub protocol: Protocol,
+    /// Bytes of a unit at most; larger ones are refused.
+    pub unit_bytes_max: usize,
+    /// Time without a byte after which a connection is closed; 0 for never.
+    pub idle_ns: Nanos,
+    /// Time from the connection to its first whole unit.
+    pub handshake_ns: Nanos,
+    /// Time from the first byte of a unit to its last.
+    pub unfinished_ns: Nanos,
+    /// For connectors: the session to log in to, kept here while there is no connection.
+    pub soup: Option<SoupSession>,
+}
+
+/// An inlet and its place in the stream table.
+#[derive(Debug)]
+pub(super) struct Inlet {
+    pub(super) settings: InletSettings,
+    pub(super) endpoint: EndpointIndex,
+}
+
+impl InletSettings {
+    /// The session of a connection that begins.
+    pub(super) fn new_session(&mut self, now: Nanos) -> Session {
+        match self.soup.take() {
+            Some(mut session) => {
+                session.connected(now);
+                Session::Soup(session.into())
+            }
+            None => Session::None,
+        }
+    }
+
+    /// Keeps a session for the next connection.
+    pub(super) fn keep_session(&mut self, mut session: SoupSession) {
+        session.reconnect();
+        self.soup = Some(session);
+    }
+}

@@ -1,0 +1,13 @@
+//! io_uring as the sources of byte streams need it: requests on registered files, received into provided buffers.
+//! Invariant: memory that the kernel may write or read belongs to the ring and outlives it; users hold move-only chunks.
+
+mod buffers;
+mod error;
+mod replies;
+mod ring;
+mod token;
+
+pub use buffers::{Chunk, GroupIndex};
+pub use error::UringError;
+pub use ring::{Completion, Datagram, Uring, UringMode, UringReport, UringSettings};
+pub use token::{Operation, Token};

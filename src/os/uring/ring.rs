@@ -1,0 +1,586 @@
+//! Hot path: the ring: requests in, completions out, at most one system call in a turn.
+//!
+//! Invariant: whatever the kernel may still touch (buffers, replies, addresses) is owned here and dropped after the ring,
+//! whose requests are cancelled first.
+#![expect(unsafe_code, reason = "requests carry addresses that must stay valid until they complete")]
+
+use super::buffers::{Chunk, Group, GroupIndex};
+use super::error::UringError;
+use super::replies::Replies;
+use super::token::{Operation, Token};
+use crate::os::{MemoryWish, RegionReport};
+use io_uring::types::{CancelBuilder, Fixed, RecvMsgOut};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
+use socket2::SockAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Flag of a buffer group whose buffers are consumed bit by bit (Linux 6.12).
+const BUFFERS_INCREMENTAL: u16 = 2;
+
+/// How the ring's work gets done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UringMode {
+    /// In the shard's own turn, by one system call for all that has come (Linux 6.1).
+    DeferTaskrun,
+    /// By a kernel thread that polls: no system call on the shard while it is awake, and a core for it.
+    Sqpoll {
+        /// Milliseconds without work after which it sleeps.
+        idle_ms: u32,
+        /// The CPU that it is bound to.
+        cpu: Option<u32>,
+    },
+}
+
+/// What a ring is made of.
+#[derive(Clone, Debug)]
+pub struct UringSettings {
+    /// The mode that is wished for.
+    pub mode: UringMode,
+    /// Places for registered files.
+    pub files: u32,
+    /// Slots for replies, and bytes of each.
+    pub replies: (usize, usize),
+    /// Completions that are taken in one turn.
+    pub completions: u32,
+}
+
+/// What a ring turned out to be.
+#[derive(Clone, Debug, Default)]
+pub struct UringReport {
+    /// The mode, in words.
+    pub mode: &'static str,
+    /// Whether buffers are consumed bit by bit.
+    pub incremental: bool,
+    /// What was wished for and could not be had, and why.
+    pub remarks: Vec<String>,
+}
+
+/// The end of a request, or one of the results of a request that goes on.
+#[derive(Debug)]
+pub struct Completion {
+    /// The request.
+    pub token: Token,
+    /// Its result: bytes, or the error number as a negative.
+    pub result: i32,
+    /// The connection, for accepts.
+    pub file: Option<OwnedFd>,
+    /// Whether the request goes on; if not, it must be made again for more.
+    pub more: bool,
+    /// The bytes, for requests that receive.
+    pub chunk: Option<Chunk>,
+}
+
+/// A received datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// Whether the buffer was too short for it.
+    pub truncated: bool,
+    /// Who sent it, as far as that is an IP address.
+    pub source: Option<IpAddr>,
+}
+
+/// Requests that may be waiting for the kernel at once.
+const SUBMISSIONS: u32 = 1_024;
+
+/// An io_uring with all that belongs to it.
+pub struct Uring {
+    // First, so that it is dropped before the memory that its requests use.
+    ring: IoUring,
+    groups: Vec<Group>,
+    replies: Replies,
+    // One for all receives of datagrams: the kernel reads only the two lengths in it.
+    message: Box<libc::msghdr>,
+    addresses: Vec<Box<SockAddr>>,
+    polled: bool,
+    enters: u64,
+    completed: Vec<cqueue::Entry>,
+}
+
+// SAFETY: the raw pointers inside of `msghdr` are null, and nothing else is bound to a thread: the kernel wants requests
+// from one thread only, the one that calls `enable`, and `&mut self` keeps it to one at a time.
+unsafe impl Send for Uring {}
+
+impl Uring {
+    /// Makes a ring; it takes no request before [`enable`](Uring::enable). Falls back from deferred task work to what an
+    /// older kernel has.
+    ///
+    /// # Errors
+    /// The kernel has no io_uring for this process, or too little memory.
+    pub fn create(settings: &UringSettings) -> Result<(Uring, UringReport), UringError> {
+        let mut report = UringReport::default();
+        let ring = create_ring(settings, &mut report)?;
+        let register = |what| move |source| UringError::Register { what, source };
+        ring.submitter().register_files_sparse(settings.files).map_err(register("a table of files"))?;
+        // SAFETY: a msghdr of zeros is a valid one: null pointers and lengths of zero.
+        let mut message = Box::new(unsafe { std::mem::zeroed::<libc::msghdr>() });
+        message.msg_namelen = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
+        let polled = ring.params().is_setup_sqpoll();
+        let uring = Uring {
+            ring,
+            groups: Vec::new(),
+            replies: Replies::allocate(settings.replies.0, settings.replies.1)?,
+            message,
+            addresses: Vec::new(),
+            polled,
+            enters: 0,
+            completed: Vec::with_capacity(settings.completions as usize),
+        };
+        Ok((uring, report))
+    }
+
+    /// Adds a group of `count` buffers; with `incremental`, they are consumed bit by bit if the kernel can.
+    ///
+    /// # Errors
+    /// Memory can't be mapped, or the kernel refuses the group.
+    pub fn add_group(
+        &mut self,
+        count: u16,
+        buffer_bytes: u32,
+        incremental: bool,
+        wish: &MemoryWish,
+        report: &mut UringReport,
+    ) -> Result<(GroupIndex, RegionReport), UringError> {
+        let id = self.groups.len() as u16;
+        let (mut group, region) = Group::allocate(id, count, buffer_bytes, wish)?;
+        let (address, entries) = group.ring();
+        let submitter = self.ring.submitter();
+        let register = |flags| {
+            // SAFETY: the group's ring is a mapped region of `entries` entries that `self` owns and drops after the
+            // io_uring.
+            unsafe { submitter.register_buf_ring_with_flags(address, entries, id, flags) }
+        };
+        let bit_by_bit = incremental && register(BUFFERS_INCREMENTAL).is_ok();
+        if !bit_by_bit {
+            register(0).map_err(|source| UringError::Register { what: "receive buffers", source })?;
+        }
+        if incremental && !bit_by_bit {
+            report
+                .remarks
+                .push("this kernel hands out whole buffers only (bit by bit from Linux 6.12)".to_owned());
+        }
+        report.incremental |= bit_by_bit;
+        group.registered(bit_by_bit);
+        self.groups.push(group);
+        Ok((GroupIndex(id), region))
+    }
+
+    /// Begins on the calling thread, which alone may use the ring from here on.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn enable(&mut self) -> io::Result<()> {
+        self.ring.submitter().register_enable_rings()
+    }
+
+    /// Enters an open file into the table at `slot`. A system call, for when connections come and go.
+    ///
+    /// # Errors
+    /// There is no such slot.
+    pub fn register_file(&mut self, slot: u32, file: BorrowedFd<'_>) -> io::Result<()> {
+        self.enters += 1;
+        self.ring.submitter().register_files_update(slot, &[file.as_raw_fd()]).map(drop)
+    }
+
+    /// Takes the file at `slot` out of the table; the kernel closes it when its owner has, too.
+    pub fn unregister_file(&mut self, slot: u32) {
+        self.enters += 1;
+        // An empty slot stays empty.
+        let _ = self.ring.submitter().register_files_update(slot, &[-1]);
+    }
+
+    /// Asks for the connections of the listener at `file`, until told otherwise.
+    pub fn accept(&mut self, file: u32, token: Token) {
+        self.push(opcode::AcceptMulti::new(Fixed(file)).flags(libc::SOCK_CLOEXEC).build(), token);
+    }
+
+    /// Asks for the bytes that come to `file`, until told otherwise.
+    pub fn receive(&mut self, file: u32, group: GroupIndex, token: Token) {
+        self.push(opcode::RecvMulti::new(Fixed(file), group.0).build(), token);
+    }
+
+    /// Asks for the datagrams that come to `file`, until told otherwise.
+    pub fn receive_datagrams(&mut self, file: u32, group: GroupIndex, token: Token) {
+        let message: *const libc::msghdr = &*self.message;
+        self.push(opcode::RecvMsgMulti::new(Fixed(file), message, group.0).build(), token);
+    }
+
+    /// Asks for a connection of `file` to `address`.
+    pub fn connect(&mut self, file: u32, address: SocketAddr, token: Token) {
+        let address = Box::new(SockAddr::from(address));
+        let entry = opcode::Connect::new(Fixed(file), address.as_ptr().cast(), address.len()).build();
+        // Kept until the ring ends: connections to servers are few and far between.
+        self.addresses.push(address);
+        self.push(entry, token);
+    }
+
+    /// The memory for a reply to the peer of reply slot `slot`, unless one is under way.
+    pub fn reply_mut(&mut self, slot: u32) -> Option<&mut [u8]> {
+        self.replies.slot_mut(slot)
+    }
+
+    /// Sends the first `bytes` of the reply slot `token.index` to `file`.
+    ///
+    /// # Panics
+    /// If a reply is under way from that slot.
+    pub fn send(&mut self, file: u32, bytes: usize, token: Token) {
+        let (address, length) = self.replies.lend(token.index, bytes);
+        let entry = opcode::Send::new(Fixed(file), address, length).flags(libc::MSG_NOSIGNAL).build();
+        self.push(entry, token);
+    }
+
+    /// Moves the unsent bytes of a reply, which has `length`, to its front.
+    pub fn shift_reply(&mut self, slot: u32, sent: usize, length: usize) {
+        self.replies.shift(slot, sent, length);
+    }
+
+    /// Asks for the end of the request with the token `target`.
+    pub fn cancel(&mut self, target: Token, token: Token) {
+        let builder = CancelBuilder::user_data(target.to_u64());
+        self.push(opcode::AsyncCancel2::new(builder).build(), token);
+    }
+
+    fn push(&mut self, entry: squeue::Entry, token: Token) {
+        let entry = entry.user_data(token.to_u64());
+        loop {
+            // SAFETY: what the entry points to is owned by `self` and outlives the ring (see `Drop`): reply slots are
+            // not written while they are lent, the message header never, addresses never.
+            if unsafe { self.ring.submission().push(&entry) }.is_ok() {
+                return;
+            }
+            self.make_room();
+        }
+    }
+
+    /// The submission queue is full: hands it to the kernel.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self) {
+        self.enters += 1;
+        let submitter = self.ring.submitter();
+        // An error is met again, and returned, in the next turn.
+        let _ = if self.polled { submitter.squeue_wait() } else { submitter.submit() };
+    }
+
+    /// One turn: hands requests to the kernel, lets it do what has become due, and appends what is completed to
+    /// `into`, at most up to its capacity. Makes one system call if there is anything to do, in polled mode only if
+    /// the kernel's thread sleeps.
+    ///
+    /// # Errors
+    /// The kernel's word, for what is no passing lack of resources.
+    #[inline]
+    pub fn turn(&mut self, into: &mut Vec<Completion>) -> io::Result<()> {
+        let submission = self.ring.submission();
+        let (waiting, overflow) = (submission.len() as u32, submission.cq_overflow());
+        let due = if self.polled {
+            submission.need_wakeup() && waiting > 0
+        } else {
+            waiting > 0 || submission.taskrun()
+        };
+        drop(submission);
+        if due || overflow {
+            self.enter(waiting, overflow)?;
+        }
+        self.collect(into);
+        Ok(())
+    }
+
+    fn enter(&mut self, waiting: u32, overflow: bool) -> io::Result<()> {
+        let flags = match (self.polled, overflow) {
+            (false, _) => EnterFlags::GETEVENTS,
+            (true, false) => EnterFlags::SQ_WAKEUP,
+            (true, true) => EnterFlags::SQ_WAKEUP | EnterFlags::GETEVENTS,
+        };
+        self.enters += 1;
+        // SAFETY: there is no argument, and the queue's entries were checked when they were pushed.
+        let entered =
+            unsafe { self.ring.submitter().enter::<libc::sigset_t>(waiting, 0, flags.bits(), None) };
+        match entered.map_err(|error| (error.raw_os_error(), error)) {
+            Ok(_) => Ok(()),
+            // Interrupted, or short of something for now: the queue keeps what was not taken.
+            Err((Some(libc::EINTR | libc::EBUSY | libc::EAGAIN), _)) => Ok(()),
+            Err((_, error)) => Err(error),
+        }
+    }
+
+    #[inline]
+    fn collect(&mut self, into: &mut Vec<Completion>) {
+        let room = (into.capacity() - into.len()).min(self.completed.capacity());
+        self.completed.extend(self.ring.completion().take(room));
+        for index in 0..self.completed.len() {
+            let entry = &self.completed[index];
+            let Some(token) = Token::from_u64(entry.user_data()) else { continue };
+            let (result, flags) = (entry.result(), entry.flags());
+            if token.operation == Operation::Send {
+                self.replies.returned(token.index);
+            }
+            let file = (token.operation == Operation::Accept && result >= 0).then(|| {
+                // SAFETY: the kernel has just opened it for this completion, and nobody else knows of it.
+                unsafe { OwnedFd::from_raw_fd(result) }
+            });
+            let chunk = self.chunk(token, result, flags);
+            into.push(Completion { token, result, file, more: cqueue::more(flags), chunk });
+        }
+        self.completed.clear();
+    }
+
+    /// The bytes that a completion brought. The group follows from the operation: streams use group 0, datagrams the
+    /// last one.
+    #[inline]
+    fn chunk(&mut self, token: Token, result: i32, flags: u32) -> Option<Chunk> {
+        let buffer = cqueue::buffer_select(flags)?;
+        let group = match token.operation {
+            Operation::ReceiveDatagrams => self.groups.last_mut()?,
+            _ => self.groups.first_mut()?,
+        };
+        Some(group.received(buffer, result.max(0) as u32))
+    }
+
+    /// The bytes of a chunk.
+    ///
+    /// # Panics
+    /// If it is another ring's.
+    #[inline]
+    pub fn bytes<'a>(&'a self, chunk: &'a Chunk) -> &'a [u8] {
+        self.groups[usize::from(chunk.group().0)].bytes(chunk)
+    }
+
+    /// The datagram in a chunk; `None` if it holds none.
+    #[inline]
+    pub fn datagram<'a>(&'a self, chunk: &'a Chunk) -> Option<Datagram<'a>> {
+        let found = RecvMsgOut::parse(self.bytes(chunk), &self.message).ok()?;
+        let start = self.bytes(chunk).len().checked_sub(found.payload_data().len())?;
+        Some(Datagram {
+            payload: &self.bytes(chunk)[start..],
+            truncated: found.is_payload_truncated(),
+            source: ip_of(found.name_data()),
+        })
+    }
+
+    /// Takes a chunk back.
+    ///
+    /// # Panics
+    /// If it is another ring's.
+    #[inline]
+    pub fn release(&mut self, chunk: Chunk) {
+        self.groups[usize::from(chunk.group().0)].release(chunk);
+    }
+
+    /// Buffers of a group that the kernel has.
+    #[inline]
+    pub fn offered(&self, group: GroupIndex) -> u32 {
+        self.groups[usize::from(group.0)].offered()
+    }
+
+    /// System calls made so far.
+    pub fn enters(&self) -> u64 {
+        self.enters
+    }
+}
+
+/// The address in a `sockaddr_in` or `sockaddr_in6`, as the kernel writes them: family, port, address (behind the flow
+/// label in the latter).
+fn ip_of(name: &[u8]) -> Option<IpAddr> {
+    match i32::from(u16::from_ne_bytes(*name.first_chunk()?)) {
+        libc::AF_INET => Some(IpAddr::from(*name.get(4..)?.first_chunk::<4>()?)),
+        libc::AF_INET6 => Some(IpAddr::from(*name.get(8..)?.first_chunk::<16>()?)),
+        _ => None,
+    }
+}
+
+impl Drop for Uring {
+    fn drop(&mut self) {
+        // Ends all requests before their memory goes. Without any, the kernel says ENOENT; a ring that was never enabled
+        // has none.
+        let _ = self.ring.submitter().register_sync_cancel(None, CancelBuilder::any().all());
+    }
+}
+
+fn create_ring(settings: &UringSettings, report: &mut UringReport) -> Result<IoUring, UringError> {
+    let builder = || {
+        let mut builder = IoUring::builder();
+        builder
+            .dontfork()
+            .setup_clamp()
+            .setup_r_disabled()
+            .setup_submit_all()
+            .setup_cqsize(settings.completions.max(2 * SUBMISSIONS));
+        builder
+    };
+    if let UringMode::Sqpoll { idle_ms, cpu } = settings.mode {
+        report.mode = "sqpoll";
+        let mut polled = builder();
+        polled.setup_sqpoll(idle_ms).setup_single_issuer();
+        if let Some(cpu) = cpu {
+            polled.setup_sqpoll_cpu(cpu);
+        }
+        return polled.build(SUBMISSIONS).map_err(|source| UringError::Create { mode: "sqpoll", source });
+    }
+    report.mode = "defer-taskrun";
+    let deferred =
+        builder().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().build(SUBMISSIONS);
+    if let Err(error) = &deferred
+        && error.raw_os_error() == Some(libc::EINVAL)
+    {
+        report.mode = "coop-taskrun";
+        report.remarks.push("this kernel does not defer task work (from Linux 6.1)".to_owned());
+        return builder()
+            .setup_coop_taskrun()
+            .setup_taskrun_flag()
+            .build(SUBMISSIONS)
+            .map_err(|source| UringError::Create { mode: "coop-taskrun", source });
+    }
+    deferred.map_err(|source| UringError::Create { mode: "defer-taskrun", source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::os::HugeWish;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::AsFd;
+
+    const WISH: MemoryWish =
+        MemoryWish { huge: HugeWish::Never, node: None, lock: false, name: "test buffers" };
+
+    fn token(operation: Operation, index: u32) -> Token {
+        Token { operation, index, generation: 1 }
+    }
+
+    fn ring(
+        mode: UringMode,
+        buffers: u16,
+        bytes: u32,
+        incremental: bool,
+    ) -> (Uring, GroupIndex, UringReport) {
+        let settings = UringSettings { mode, files: 8, replies: (8, 256), completions: 64 };
+        let (mut ring, mut report) = Uring::create(&settings).expect("this machine has io_uring");
+        let (group, _) =
+            ring.add_group(buffers, bytes, incremental, &WISH, &mut report).expect("small buffers");
+        ring.enable().expect("enabled once");
+        (ring, group, report)
+    }
+
+    /// Turns until something is completed.
+    fn next(ring: &mut Uring) -> Completion {
+        let mut into = Vec::with_capacity(1);
+        while into.is_empty() {
+            ring.turn(&mut into).expect("a working ring");
+        }
+        into.remove(0)
+    }
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
+        (client, listener.accept().expect("connected").0)
+    }
+
+    fn bytes_arrive_in_order(mode: UringMode, incremental: bool) {
+        let (mut ring, group, _) = ring(mode, 4, 64, incremental);
+        let (mut client, server) = pair();
+        ring.register_file(3, server.as_fd()).expect("slot 3 of 8");
+        ring.receive(3, group, token(Operation::Receive, 3));
+        let sent: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+        let writer = {
+            let sent = sent.clone();
+            std::thread::spawn(move || sent.chunks(37).try_for_each(|piece| client.write_all(piece)))
+        };
+        let mut got = Vec::new();
+        loop {
+            let completion = next(&mut ring);
+            if let Some(chunk) = completion.chunk {
+                got.extend_from_slice(ring.bytes(&chunk));
+                ring.release(chunk);
+            }
+            match completion.result {
+                0 => break,
+                error if error == -libc::ENOBUFS => {}
+                received => assert!(received > 0, "{received}"),
+            }
+            if !completion.more {
+                ring.receive(3, group, token(Operation::Receive, 3));
+            }
+        }
+        writer.join().expect("the writer").expect("all is taken");
+        assert_eq!(got, sent);
+        assert_eq!(ring.offered(group), 4, "every buffer went home");
+    }
+
+    #[test]
+    fn bytes_arrive_in_order_in_every_mode() {
+        bytes_arrive_in_order(UringMode::DeferTaskrun, true);
+        bytes_arrive_in_order(UringMode::DeferTaskrun, false);
+        bytes_arrive_in_order(UringMode::Sqpoll { idle_ms: 50, cpu: None }, true);
+    }
+
+    #[test]
+    fn connections_are_accepted_and_answered() {
+        let (mut ring, _, report) = ring(UringMode::DeferTaskrun, 4, 64, true);
+        assert_eq!(report.mode, "defer-taskrun");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        ring.register_file(0, listener.as_fd()).expect("slot 0");
+        ring.accept(0, token(Operation::Accept, 0));
+        let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("listening");
+        let accepted = next(&mut ring);
+        assert_eq!((accepted.token.operation, accepted.more), (Operation::Accept, true));
+        let server = accepted.file.expect("a connection");
+        ring.register_file(1, server.as_fd()).expect("slot 1");
+        ring.reply_mut(5).expect("free")[..5].copy_from_slice(b"hello");
+        ring.send(1, 5, token(Operation::Send, 5));
+        assert!(ring.reply_mut(5).is_none(), "under way");
+        assert_eq!(next(&mut ring).result, 5);
+        assert!(ring.reply_mut(5).is_some());
+        let mut got = [0; 5];
+        client.read_exact(&mut got).expect("five bytes");
+        assert_eq!(&got, b"hello");
+        ring.cancel(token(Operation::Accept, 0), token(Operation::Cancel, 0));
+        let ends = [next(&mut ring), next(&mut ring)];
+        assert!(ends.iter().any(|end| end.token.operation == Operation::Accept && !end.more));
+    }
+
+    #[test]
+    fn datagrams_come_with_their_sender() {
+        let settings =
+            UringSettings { mode: UringMode::DeferTaskrun, files: 1, replies: (1, 64), completions: 16 };
+        let (mut ring, mut report) = Uring::create(&settings).expect("this machine has io_uring");
+        let (group, _) = ring.add_group(4, 256, false, &WISH, &mut report).expect("small buffers");
+        ring.enable().expect("enabled once");
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        ring.register_file(0, socket.as_fd()).expect("slot 0");
+        ring.receive_datagrams(0, group, token(Operation::ReceiveDatagrams, 0));
+        let sender = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        for payload in [&b"one"[..], b"", &[7; 400]] {
+            sender.send_to(payload, socket.local_addr().expect("bound")).expect("sent");
+            let completion = next(&mut ring);
+            // The kernel takes an empty datagram for the end.
+            assert_eq!(completion.more, !payload.is_empty());
+            if !completion.more {
+                ring.receive_datagrams(0, group, token(Operation::ReceiveDatagrams, 0));
+            }
+            let chunk = completion.chunk.expect("a datagram");
+            let datagram = ring.datagram(&chunk).expect("with its header");
+            assert_eq!(datagram.truncated, payload.len() > 256);
+            assert_eq!(datagram.payload, &payload[..datagram.payload.len()]);
+            assert_eq!(datagram.source, Some(IpAddr::from([127, 0, 0, 1])));
+            ring.release(chunk);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a chunk of another ring")]
+    fn chunks_of_other_rings_are_refused() {
+        let (mut one, group, _) = ring(UringMode::DeferTaskrun, 4, 64, true);
+        let (other, _, _) = ring(UringMode::DeferTaskrun, 4, 64, true);
+        let (mut client, server) = pair();
+        one.register_file(0, server.as_fd()).expect("slot 0");
+        one.receive(0, group, token(Operation::Receive, 0));
+        client.write_all(b"x").expect("sent");
+        let chunk = next(&mut one).chunk.expect("a byte");
+        other.bytes(&chunk);
+    }
+}

@@ -1,0 +1,298 @@
+//! How connections come and go. Invariant: each one that came is counted as opened, and closed for exactly one reason.
+
+use super::connection::{Phase, Slot};
+use super::port::{Inlet, LAST_WORDS_NS, NetPort};
+use crate::config::Listener;
+use crate::event::{CloseReason, ConnectionIndex, InletIndex, Nanos, Protocol};
+use crate::os::uring::{Operation, Token};
+use crate::source::StreamHandler;
+use crate::wire::native_v2;
+use socket2::{Domain, SockRef, Socket, Type};
+use std::io;
+use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+
+impl Inlet {
+    /// Nothing has come for a turn.
+    pub(super) fn hush(&mut self) {
+        if let Inlet::Datagrams { quiet, .. } = self {
+            *quiet = true;
+        }
+    }
+}
+
+impl NetPort {
+    /// Enters the inlets' sockets into the table of files.
+    pub(super) fn register_inlets(&mut self) -> io::Result<()> {
+        for (index, inlet) in self.inlets.iter().enumerate() {
+            if let Inlet::Listener { socket, .. } | Inlet::Datagrams { socket, .. } = inlet {
+                self.ring.register_file(index as u32, socket.file.as_fd())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the connections that were there from the start.
+    pub(super) fn open_given(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
+        for index in 0..self.inlets.len() {
+            if let Inlet::Given { stream } = &mut self.inlets[index]
+                && let Some(given) = stream.take()
+            {
+                self.open_connection(index, given.stream.into(), None, now, handler);
+            }
+        }
+    }
+
+    /// A listener has a connection: lets it in, or closes it for the limit that it breaks.
+    #[cold]
+    pub(super) fn admit(&mut self, inlet: usize, file: OwnedFd, now: Nanos, handler: &mut dyn StreamHandler) {
+        let peer = SockRef::from(&file).peer_addr().ok().and_then(|address| address.as_socket());
+        let peer = peer.map(|address| address.ip());
+        let Inlet::Listener { settings, visitors, .. } = &mut self.inlets[inlet] else { return };
+        let refused = match (self.stopping, visitors.admit(settings, peer)) {
+            (true, _) => Some(CloseReason::Stopped),
+            (false, admitted) => admitted.err(),
+        };
+        if let Some(reason) = refused {
+            turn_away(&file, settings, reason);
+            self.book.opened += 1;
+            self.book.closed[reason as usize] += 1;
+            return;
+        }
+        self.open_connection(inlet, file, peer, now, handler);
+    }
+
+    /// Gives a connection a place. There is one: each inlet has as many as it may have connections.
+    fn open_connection(
+        &mut self,
+        inlet: usize,
+        file: OwnedFd,
+        peer: Option<IpAddr>,
+        now: Nanos,
+        handler: &mut dyn StreamHandler,
+    ) {
+        let Some(index) = self.take_place(inlet, file, peer, Phase::Open) else { return };
+        self.book.opened += 1;
+        handler.opened(ConnectionIndex(index), InletIndex(inlet as u16), now);
+        self.arm(index);
+    }
+
+    fn take_place(&mut self, inlet: usize, file: OwnedFd, peer: Option<IpAddr>, phase: Phase) -> Option<u32> {
+        let index = self.free.pop()?;
+        let place = self.file_of(index);
+        if self.ring.register_file(place, file.as_fd()).is_err() {
+            self.free.push(index);
+            return None;
+        }
+        let slot = &mut self.slots[index as usize];
+        slot.phase = phase;
+        slot.inlet = inlet as u16;
+        slot.peer = peer;
+        slot.socket = Some(file);
+        Some(index)
+    }
+
+    /// Asks servers for the connections that are due.
+    pub(super) fn connect_due(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
+        for inlet in 0..self.inlets.len() {
+            let Inlet::Connector { route } = &mut self.inlets[inlet] else { continue };
+            let Some(server) = route.due(now) else { continue };
+            let place = open_socket(server)
+                .ok()
+                .and_then(|file| self.take_place(inlet, file, Some(server.ip()), Phase::Connecting));
+            match place {
+                Some(index) => {
+                    let generation = self.slots[index as usize].generation;
+                    let token = Token { operation: Operation::Connect, index, generation };
+                    let file = self.file_of(index);
+                    self.ring.connect(file, server, token);
+                }
+                None => self.lost_server(inlet, CloseReason::IoError, false, now),
+            }
+        }
+        let _ = handler;
+    }
+
+    /// The answer of a server that was asked for a connection.
+    #[cold]
+    pub(super) fn connected(&mut self, index: u32, result: i32, now: Nanos, handler: &mut dyn StreamHandler) {
+        let slot = &mut self.slots[index as usize];
+        let inlet = slot.inlet;
+        if result < 0 || self.stopping {
+            self.vacate(index);
+            self.lost_server(usize::from(inlet), CloseReason::IoError, false, now);
+            return;
+        }
+        slot.phase = Phase::Open;
+        self.book.opened += 1;
+        handler.opened(ConnectionIndex(index), InletIndex(inlet), now);
+        self.arm(index);
+    }
+
+    fn lost_server(&mut self, inlet: usize, reason: CloseReason, was_accepted: bool, now: Nanos) {
+        if let Inlet::Connector { route } = &mut self.inlets[inlet] {
+            if was_accepted {
+                route.accepted();
+            }
+            route.ended(reason, was_accepted, now);
+        }
+    }
+
+    /// A connection is to end: what it holds is lost for `reason`, its requests are withdrawn.
+    #[cold]
+    pub(super) fn begin_close(&mut self, index: u32, reason: CloseReason, now: Nanos) {
+        let slot = &mut self.slots[index as usize];
+        if slot.phase != Phase::Open {
+            return;
+        }
+        slot.phase = Phase::Closing;
+        slot.reason = Some(reason);
+        slot.closing_since = now;
+        self.book.bytes_lost[reason as usize] += slot.pending_bytes();
+        if let Some(since) = slot.waiting_since.take() {
+            self.book.blocked_ns += now.saturating_sub(since);
+        }
+        slot.spilled = Vec::new();
+        slot.spilled_at = 0;
+        while let Some(chunk) = slot.pending.pop_front() {
+            self.ring.release(chunk);
+        }
+        self.closing.push(index);
+        // In case its receive was withdrawn while it waited: what a peer still sends is read and thrown away, so that
+        // it gets our last words instead of a reset.
+        self.arm(index);
+    }
+
+    /// Brings those to their end that are closing and have nothing more to say.
+    pub(super) fn bury(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
+        let mut at = 0;
+        while let Some(&index) = self.closing.get(at) {
+            if self.is_over(index, now) {
+                self.closing.swap_remove(at);
+                self.close(index, now, handler);
+            } else {
+                at += 1;
+            }
+        }
+    }
+
+    /// Whether a closing connection can go; else it is brought nearer to that.
+    fn is_over(&mut self, index: u32, now: Nanos) -> bool {
+        let slot = &self.slots[index as usize];
+        let late = now.saturating_sub(slot.closing_since) > LAST_WORDS_NS;
+        let speaking = slot.sending > 0 || slot.more_to_say;
+        if speaking && !late && slot.end.is_none_or(|end| end == CloseReason::PeerClosed) {
+            return false;
+        }
+        if slot.sending > 0 {
+            let generation = slot.generation;
+            let token = |operation| Token { operation, index, generation };
+            self.ring.cancel(token(Operation::Send), token(Operation::Cancel));
+            return false;
+        }
+        if slot.spoke && !late && slot.end.is_none() {
+            // It was told why: it shall read that before the connection goes.
+            finish_sending(slot);
+            return false;
+        }
+        if slot.receiving {
+            self.withdraw(index);
+            return false;
+        }
+        true
+    }
+
+    fn close(&mut self, index: u32, now: Nanos, handler: &mut dyn StreamHandler) {
+        let slot = &self.slots[index as usize];
+        let (inlet, peer) = (usize::from(slot.inlet), slot.peer);
+        let reason = slot.reason.unwrap_or(CloseReason::Stopped);
+        let (lost, was_accepted) = handler.closed(ConnectionIndex(index), reason);
+        self.book.bytes_lost[reason as usize] += lost;
+        self.book.closed[reason as usize] += 1;
+        match &mut self.inlets[inlet] {
+            Inlet::Listener { visitors, .. } => visitors.left(peer),
+            Inlet::Connector { .. } => self.lost_server(inlet, reason, was_accepted, now),
+            Inlet::Datagrams { .. } | Inlet::Given { .. } => {}
+        }
+        self.vacate(index);
+    }
+
+    fn vacate(&mut self, index: u32) {
+        let place = self.file_of(index);
+        self.ring.unregister_file(place);
+        self.slots[index as usize].clear();
+        self.free.push(index);
+    }
+
+    /// No new connections, and no more bytes than the peers have sent until now.
+    #[cold]
+    pub(super) fn stop_taking(&mut self, now: Nanos) {
+        self.stopping = true;
+        for (index, inlet) in self.inlets.iter_mut().enumerate() {
+            let index = index as u32;
+            let token = |operation| Token { operation, index, generation: 0 };
+            match inlet {
+                Inlet::Listener { .. } => {
+                    self.ring.cancel(token(Operation::Accept), token(Operation::Cancel));
+                }
+                Inlet::Connector { route } => route.stop(),
+                Inlet::Datagrams { .. } | Inlet::Given { .. } => {}
+            }
+        }
+        for slot in self.slots.iter().filter(|slot| slot.phase == Phase::Open) {
+            // What is in the socket is still read; behind it comes the end.
+            with_socket(slot, |socket| socket.shutdown(Shutdown::Read));
+        }
+        for index in 0..self.slots.len() as u32 {
+            let slot = &self.slots[index as usize];
+            if slot.phase == Phase::Connecting {
+                let generation = slot.generation;
+                let token = |operation| Token { operation, index, generation };
+                self.ring.cancel(token(Operation::Connect), token(Operation::Cancel));
+            }
+        }
+        let _ = now;
+    }
+}
+
+impl Drop for NetPort {
+    fn drop(&mut self) {
+        for inlet in &self.inlets {
+            if let Inlet::Listener { socket, .. } = inlet
+                && let Some(path) = &socket.path
+            {
+                // Whoever removed it before us has done the same.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn with_socket(slot: &Slot, act: impl FnOnce(&SockRef<'_>) -> io::Result<()>) {
+    if let Some(file) = &slot.socket {
+        // A peer that is gone already makes it fail, and no difference.
+        let _ = act(&SockRef::from(file));
+    }
+}
+
+fn finish_sending(slot: &Slot) {
+    with_socket(slot, |socket| socket.shutdown(Shutdown::Write));
+}
+
+fn open_socket(server: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+    socket.set_tcp_nodelay(true)?;
+    Ok(socket.into())
+}
+
+/// Tells a native peer why it can't come in, if its socket takes that at once.
+fn turn_away(file: &OwnedFd, listener: &Listener, reason: CloseReason) {
+    if listener.protocol != Protocol::Native {
+        return;
+    }
+    let mut frame = [0; 128];
+    let word = native_v2::Control::Error { code: reason as u8, text: reason.name().as_bytes() };
+    let bytes = native_v2::write_control(&word, 0, &mut frame);
+    // A peer that does not take it is closed all the same.
+    let _ = SockRef::from(file).send_with_flags(&frame[..bytes], libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+}

@@ -1,0 +1,15 @@
+//! Byte streams and datagrams through io_uring: listeners, connections, connectors and sockets of one shard.
+
+mod connection;
+mod connector;
+mod error;
+mod lifecycle;
+mod limits;
+mod port;
+mod replies;
+mod settings;
+mod sockets;
+
+pub use error::NetError;
+pub use port::NetPort;
+pub use settings::{GivenStream, InletKind, InletSpec, NetReport, NetSettings};

@@ -1,0 +1,539 @@
+//! Hot path: the port of a shard: one io_uring for all of its listeners, connections and datagram sockets.
+//!
+//! Invariant: every byte that the kernel hands over is shown to the handler in order, or counted as lost with its
+//! connection; a connection that waits holds up no other one.
+
+use super::connection::{Phase, Slot};
+use super::connector::Route;
+use super::limits::{self, Visitors};
+use super::settings::{InletKind, NetSettings};
+use super::sockets::ListeningSocket;
+use super::{GivenStream, NetError, NetReport};
+use crate::config::Listener;
+use crate::event::{CloseReason, ConnectionIndex, FrameReject, InletIndex, Nanos};
+use crate::feed::Next;
+use crate::ledger::ConnectionBook;
+use crate::os::uring::{Chunk, Completion, GroupIndex, Operation, Token, Uring};
+use crate::source::{StreamHandler, StreamSource};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+
+/// Bytes that are shown in one turn, so that lanes and processors of the same thread get theirs: some 4,000 events.
+const TURN_BYTES: usize = 512 << 10;
+
+/// Time between two looks at deadlines.
+const TICK_NS: Nanos = 10_000_000;
+
+/// Chunks that a waiting connection may hold before its receive is withdrawn.
+const WAITING_CHUNKS_MAX: usize = 4;
+
+/// Time that a peer has to take the last words of a connection.
+pub(super) const LAST_WORDS_NS: Nanos = 1_000_000_000;
+
+/// How an inlet lives.
+pub(super) enum Inlet {
+    /// It accepts.
+    Listener { settings: Listener, socket: ListeningSocket, visitors: Visitors, accepting: bool },
+    /// It takes datagrams.
+    Datagrams { settings: Listener, socket: ListeningSocket, receiving: bool, quiet: bool },
+    /// It connects.
+    Connector { route: Route },
+    /// It was there.
+    Given { stream: Option<GivenStream> },
+}
+
+/// The byte streams and datagrams of one shard.
+pub struct NetPort {
+    pub(super) ring: Uring,
+    pub(super) inlets: Vec<Inlet>,
+    pub(super) slots: Vec<Slot>,
+    pub(super) free: Vec<u32>,
+    ready: VecDeque<u32>,
+    starved: VecDeque<u32>,
+    pub(super) closing: Vec<u32>,
+    completions: Vec<Completion>,
+    streams: GroupIndex,
+    datagrams: GroupIndex,
+    buffers: u32,
+    pub(super) book: ConnectionBook,
+    next_tick: Nanos,
+    pub(super) stopping: bool,
+    broken: Option<io::Error>,
+}
+
+impl NetPort {
+    /// Opens all sockets and makes the ring; nothing is accepted before [`StreamSource::start`].
+    ///
+    /// # Errors
+    /// An address can't be had, or the kernel offers no io_uring.
+    pub fn open(settings: NetSettings) -> Result<(NetPort, NetReport), NetError> {
+        let connections: usize = settings.inlets.iter().map(super::InletSpec::connections_max).sum();
+        let (ring, groups, report) = super::settings::make_ring(&settings, connections)?;
+        let buffers = settings.network.buffers as u32;
+        let mut lines = Vec::with_capacity(settings.inlets.len());
+        let inlets = settings
+            .inlets
+            .into_iter()
+            .map(|spec| open_inlet(spec.kind, &mut lines))
+            .collect::<Result<Vec<_>, _>>()?;
+        let port = NetPort {
+            ring,
+            inlets,
+            slots: (0..connections).map(|_| Slot::default()).collect(),
+            free: (0..connections as u32).rev().collect(),
+            ready: VecDeque::with_capacity(connections),
+            starved: VecDeque::with_capacity(connections),
+            closing: Vec::with_capacity(connections),
+            completions: Vec::with_capacity(super::settings::COMPLETIONS as usize),
+            streams: groups.0,
+            datagrams: groups.1,
+            buffers,
+            book: ConnectionBook::default(),
+            next_tick: 0,
+            stopping: false,
+            broken: None,
+        };
+        Ok((port, NetReport { inlets: lines, ..report }))
+    }
+
+    /// Why the ring can't go on, if it can't.
+    pub fn error(&self) -> Option<&io::Error> {
+        self.broken.as_ref()
+    }
+
+    /// The place of a connection in the table of files, behind those of the inlets.
+    #[inline]
+    pub(super) fn file_of(&self, index: u32) -> u32 {
+        self.inlets.len() as u32 + index
+    }
+
+    #[inline]
+    fn token(&self, operation: Operation, index: u32) -> Token {
+        Token { operation, index, generation: self.slots[index as usize].generation }
+    }
+
+    #[inline]
+    fn complete(&mut self, completion: Completion, now: Nanos, handler: &mut dyn StreamHandler) {
+        let index = completion.token.index;
+        match completion.token.operation {
+            Operation::Receive => self.received(completion, now),
+            Operation::ReceiveDatagrams => self.datagram(completion, now, handler),
+            Operation::Send => self.sent(index, completion.result, handler),
+            Operation::Accept => {
+                if let Some(file) = completion.file {
+                    self.admit(index as usize, file, now, handler);
+                }
+                if !completion.more
+                    && let Inlet::Listener { accepting, .. } = &mut self.inlets[index as usize]
+                {
+                    // Asked for again in the next tick: a table of files that is full may not be so then.
+                    *accepting = false;
+                }
+            }
+            Operation::Connect => self.connected(index, completion.result, now, handler),
+            Operation::Cancel => {}
+        }
+    }
+
+    #[inline]
+    fn received(&mut self, completion: Completion, now: Nanos) {
+        let index = completion.token.index;
+        let slot = &mut self.slots[index as usize];
+        if !completion.more {
+            slot.receiving = false;
+            slot.withdrawing = false;
+        }
+        if let Some(chunk) = completion.chunk {
+            self.book.bytes_received += chunk.len() as u64;
+            self.keep_or_lose(index, chunk);
+        }
+        let slot = &mut self.slots[index as usize];
+        match completion.result {
+            0 => slot.end = Some(CloseReason::PeerClosed),
+            1.. => {}
+            error => match -error {
+                libc::ENOBUFS => {
+                    self.book.starved += 1;
+                    if !std::mem::replace(&mut slot.starved, true) {
+                        self.starved.push_back(index);
+                    }
+                }
+                libc::ECANCELED => {}
+                libc::ECONNRESET | libc::EPIPE => slot.end = Some(CloseReason::PeerReset),
+                _ => slot.end = Some(CloseReason::IoError),
+            },
+        }
+        let slot = &self.slots[index as usize];
+        if slot.end.is_some() {
+            self.list(index);
+        } else if !slot.receiving && slot.waiting_since.is_none() {
+            self.arm(index);
+        }
+        let _ = now;
+    }
+
+    #[inline]
+    fn keep_or_lose(&mut self, index: u32, chunk: Chunk) {
+        let slot = &mut self.slots[index as usize];
+        if chunk.is_empty() || slot.phase != Phase::Open {
+            let reason = slot.reason.unwrap_or(CloseReason::Stopped);
+            self.book.bytes_lost[reason as usize] += chunk.len() as u64;
+            self.ring.release(chunk);
+        } else {
+            slot.pending.push_back(chunk);
+            self.list(index);
+        }
+    }
+
+    /// Enters a connection for serving, once.
+    #[inline]
+    pub(super) fn list(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        if !slot.listed && slot.phase == Phase::Open {
+            slot.listed = true;
+            self.ready.push_back(index);
+        }
+    }
+
+    /// Asks for the bytes of a connection, unless they are asked for or nobody wants them.
+    #[inline]
+    pub(super) fn arm(&mut self, index: u32) {
+        let slot = &self.slots[index as usize];
+        let wanted = matches!(slot.phase, Phase::Open | Phase::Closing) && slot.end.is_none();
+        if wanted && !slot.receiving && !slot.starved {
+            let (file, token) = (self.file_of(index), self.token(Operation::Receive, index));
+            self.slots[index as usize].receiving = true;
+            self.ring.receive(file, self.streams, token);
+        }
+    }
+
+    /// Asks again for those that found no buffer, first come first served, as soon as there are some.
+    #[inline]
+    fn arm_starved(&mut self) {
+        while !self.starved.is_empty() && self.ring.offered(self.streams) > 0 {
+            let Some(index) = self.starved.pop_front() else { return };
+            let slot = &mut self.slots[index as usize];
+            slot.starved = false;
+            if slot.waiting_since.is_none() {
+                self.arm(index);
+            }
+        }
+    }
+
+    /// Asks the kernel to end a receive.
+    pub(super) fn withdraw(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        if slot.receiving && !slot.withdrawing {
+            slot.withdrawing = true;
+            let (target, token) =
+                (self.token(Operation::Receive, index), self.token(Operation::Cancel, index));
+            self.ring.cancel(target, token);
+        }
+    }
+
+    /// Shows what came, a piece of each connection in turn, until all is shown that can be, or enough for a turn.
+    #[inline]
+    fn serve(&mut self, now: Nanos, handler: &mut dyn StreamHandler) -> usize {
+        let (mut shown, mut served) = (0, 0);
+        let mut in_vain = 0;
+        while shown < TURN_BYTES && in_vain < self.ready.len() {
+            let Some(index) = self.ready.pop_front() else { break };
+            self.slots[index as usize].listed = false;
+            let taken = self.serve_one(index, now, handler);
+            shown += taken;
+            if taken > 0 {
+                served += 1;
+                in_vain = 0;
+                handler.flush();
+            } else if self.slots[index as usize].listed {
+                in_vain += 1;
+            }
+        }
+        served
+    }
+
+    /// Shows the next piece of one connection. Returns the bytes that were taken.
+    #[inline]
+    fn serve_one(&mut self, index: u32, now: Nanos, handler: &mut dyn StreamHandler) -> usize {
+        let connection = ConnectionIndex(index);
+        let slot = &mut self.slots[index as usize];
+        if slot.phase != Phase::Open {
+            return 0;
+        }
+        let spilled = &slot.spilled[slot.spilled_at..];
+        let took = match slot.pending.front() {
+            _ if !spilled.is_empty() => handler.bytes(connection, spilled, now),
+            Some(chunk) => handler.bytes(connection, self.ring.bytes(chunk), now),
+            None => {
+                self.end_if_over(index, now, handler);
+                return 0;
+            }
+        };
+        if spilled.is_empty() {
+            if let Some(chunk) = slot.pending.front_mut() {
+                chunk.advance(took.bytes);
+            }
+            if slot.pending.front().is_some_and(Chunk::is_empty)
+                && let Some(done) = slot.pending.pop_front()
+            {
+                self.ring.release(done);
+            }
+        } else {
+            slot.spilled_at += took.bytes;
+        }
+        self.go_on(index, took.next, now, handler);
+        took.bytes
+    }
+
+    #[inline]
+    fn go_on(&mut self, index: u32, next: Next, now: Nanos, handler: &mut dyn StreamHandler) {
+        match next {
+            Next::Close(reason) => return self.begin_close(index, reason, now),
+            Next::Wait => self.hold(index, now),
+            Next::Continue => self.resume(index, now),
+        }
+        let slot = &self.slots[index as usize];
+        if !slot.is_served() {
+            self.list(index);
+        } else if slot.end.is_some() {
+            self.end_if_over(index, now, handler);
+        } else {
+            self.arm(index);
+        }
+    }
+
+    /// There is no room for the connection's next message: its peer is made to wait by no longer receiving, as soon as
+    /// it holds enough.
+    #[cold]
+    fn hold(&mut self, index: u32, now: Nanos) {
+        let slot = &mut self.slots[index as usize];
+        if slot.waiting_since.is_none() {
+            slot.waiting_since = Some(now);
+            self.book.blocks += 1;
+        }
+        let scarce = self.ring.offered(self.streams) < self.buffers / 2;
+        if scarce || self.slots[index as usize].pending.len() > WAITING_CHUNKS_MAX {
+            self.withdraw(index);
+        }
+        if scarce {
+            self.spill(index);
+        }
+    }
+
+    /// Buffers are getting scarce, and this connection keeps some while it waits: copies them out, so that others have
+    /// them. It can't be more than its socket and the buffers held when it began to wait.
+    #[cold]
+    #[inline(never)]
+    fn spill(&mut self, index: u32) {
+        let slot = &mut self.slots[index as usize];
+        slot.spilled.drain(..slot.spilled_at);
+        slot.spilled_at = 0;
+        while let Some(chunk) = slot.pending.pop_front() {
+            slot.spilled.extend_from_slice(self.ring.bytes(&chunk));
+            self.ring.release(chunk);
+        }
+    }
+
+    #[inline]
+    fn resume(&mut self, index: u32, now: Nanos) {
+        let slot = &mut self.slots[index as usize];
+        if let Some(since) = slot.waiting_since.take() {
+            self.book.blocked_ns += now.saturating_sub(since);
+        }
+        if slot.spilled_at > 0 && slot.spilled_at == slot.spilled.len() {
+            slot.spilled = Vec::new();
+            slot.spilled_at = 0;
+        }
+    }
+
+    /// All that came is taken, and no more will: ends the connection, unless there are answers to come.
+    #[cold]
+    fn end_if_over(&mut self, index: u32, now: Nanos, handler: &mut dyn StreamHandler) {
+        let Some(end) = self.slots[index as usize].end else { return };
+        match (handler.ended(ConnectionIndex(index), now), end) {
+            (Next::Close(CloseReason::PeerClosed), CloseReason::PeerClosed) if self.stopping => {
+                handler.closing(ConnectionIndex(index), CloseReason::Stopped);
+                self.begin_close(index, CloseReason::Stopped, now);
+            }
+            (Next::Close(reason), CloseReason::PeerClosed) => self.begin_close(index, reason, now),
+            // Nobody is there to be answered.
+            (_, CloseReason::PeerReset | CloseReason::IoError) => self.begin_close(index, end, now),
+            _ => self.list(index),
+        }
+    }
+
+    fn datagram(&mut self, completion: Completion, now: Nanos, handler: &mut dyn StreamHandler) {
+        let index = completion.token.index;
+        let Inlet::Datagrams { settings, receiving, quiet, .. } = &mut self.inlets[index as usize] else {
+            return;
+        };
+        *receiving &= completion.more;
+        let Some(chunk) = completion.chunk else { return };
+        *quiet = false;
+        match self.ring.datagram(&chunk) {
+            Some(found) if !limits::is_allowed(settings, found.source) => {
+                handler.refuse_datagram(FrameReject::SourceNotAllowed);
+            }
+            Some(found) if found.truncated || found.payload.len() > settings.frame_bytes_max => {
+                handler.refuse_datagram(FrameReject::Truncated);
+            }
+            Some(found) => handler.datagram(InletIndex(index as u16), found.payload, now),
+            None => handler.refuse_datagram(FrameReject::Truncated),
+        }
+        self.ring.release(chunk);
+    }
+
+    /// Asks for what inlets bring, wherever it is not asked for.
+    fn arm_inlets(&mut self) {
+        for (index, inlet) in self.inlets.iter_mut().enumerate() {
+            let index = index as u32;
+            let token = |operation| Token { operation, index, generation: 0 };
+            match inlet {
+                Inlet::Listener { accepting, .. } if !*accepting && !self.stopping => {
+                    *accepting = true;
+                    self.ring.accept(index, token(Operation::Accept));
+                }
+                Inlet::Datagrams { receiving, .. } if !*receiving => {
+                    *receiving = true;
+                    self.ring.receive_datagrams(index, self.datagrams, token(Operation::ReceiveDatagrams));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[cold]
+    fn tick(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
+        self.next_tick = now + TICK_NS;
+        for index in 0..self.slots.len() as u32 {
+            let slot = &self.slots[index as usize];
+            if slot.phase == Phase::Open && slot.waiting_since.is_none() && slot.is_served() {
+                match handler.tick(ConnectionIndex(index), now) {
+                    Next::Close(reason) => self.begin_close(index, reason, now),
+                    Next::Continue | Next::Wait => {}
+                }
+            }
+        }
+        self.connect_due(now, handler);
+    }
+
+    /// The ring is of no use any more: everything ends.
+    #[cold]
+    #[inline(never)]
+    fn break_down(&mut self, error: io::Error, now: Nanos, handler: &mut dyn StreamHandler) {
+        self.broken = Some(error);
+        for index in 0..self.slots.len() as u32 {
+            if self.slots[index as usize].phase != Phase::Free {
+                self.begin_close(index, CloseReason::IoError, now);
+                self.slots[index as usize].receiving = false;
+                self.slots[index as usize].sending = 0;
+            }
+        }
+        self.bury(Nanos::MAX, handler);
+    }
+}
+
+fn open_inlet(kind: InletKind, lines: &mut Vec<String>) -> Result<Inlet, NetError> {
+    Ok(match kind {
+        InletKind::Listener(settings) => {
+            let socket = super::sockets::listen(&settings)?;
+            lines.push([&settings.name, " on ", &socket.place].concat());
+            if settings.connections_max > 0 {
+                Inlet::Listener { settings, socket, visitors: Visitors::default(), accepting: false }
+            } else {
+                Inlet::Datagrams { settings, socket, receiving: false, quiet: false }
+            }
+        }
+        InletKind::Connector(settings) => {
+            let servers: Vec<String> = settings.servers.iter().map(ToString::to_string).collect();
+            lines.push([&settings.name, " to ", &servers.join(", ")].concat());
+            Inlet::Connector { route: Route::new(&settings) }
+        }
+        InletKind::Given(stream) => Inlet::Given { stream: Some(stream) },
+    })
+}
+
+impl StreamSource for NetPort {
+    fn poll(&mut self, now: Nanos, handler: &mut dyn StreamHandler) -> usize {
+        if self.broken.is_some() {
+            return 0;
+        }
+        if let Err(error) = self.ring.turn(&mut self.completions) {
+            self.break_down(error, now, handler);
+            return 0;
+        }
+        let mut completions = std::mem::take(&mut self.completions);
+        let mut work = completions.len();
+        if self.stopping && work == 0 {
+            self.inlets.iter_mut().for_each(Inlet::hush);
+        }
+        for completion in completions.drain(..) {
+            self.complete(completion, now, handler);
+        }
+        self.completions = completions;
+        self.arm_starved();
+        if work > 0 {
+            // Datagrams were shown as they came.
+            handler.flush();
+        }
+        self.arm_inlets();
+        work += self.serve(now, handler);
+        work += self.speak(handler);
+        if now >= self.next_tick {
+            self.tick(now, handler);
+        }
+        if !self.closing.is_empty() {
+            self.bury(now, handler);
+        }
+        work
+    }
+
+    fn start(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
+        let started = self.ring.enable().and_then(|()| self.register_inlets());
+        match started {
+            Ok(()) => {
+                self.open_given(now, handler);
+                self.arm_inlets();
+            }
+            Err(error) => self.break_down(error, now, handler),
+        }
+    }
+
+    fn stop(&mut self, now: Nanos) {
+        self.stop_taking(now);
+    }
+
+    fn exhausted(&self) -> bool {
+        let quiet = |inlet: &Inlet| !matches!(inlet, Inlet::Datagrams { quiet: false, .. });
+        let over = self.slots.iter().all(|slot| slot.phase == Phase::Free);
+        self.broken.is_some() || self.stopping && over && self.inlets.iter().all(quiet)
+    }
+
+    fn book(&self) -> ConnectionBook {
+        let open = self.slots.iter().filter(|slot| matches!(slot.phase, Phase::Open | Phase::Closing));
+        let dropped = self.inlets.iter().map(|inlet| match inlet {
+            Inlet::Datagrams { socket, .. } => crate::os::dropped_datagrams(socket.file.as_fd()),
+            _ => 0,
+        });
+        ConnectionBook {
+            open: open.count() as u64,
+            bytes_held: self.slots.iter().map(Slot::pending_bytes).sum(),
+            datagrams_dropped: dropped.sum(),
+            ..self.book.clone()
+        }
+    }
+
+    fn addresses(&self) -> Vec<Option<SocketAddr>> {
+        let address = |inlet: &Inlet| match inlet {
+            Inlet::Listener { socket, .. } | Inlet::Datagrams { socket, .. } => socket.address,
+            Inlet::Connector { .. } | Inlet::Given { .. } => None,
+        };
+        self.inlets.iter().map(address).collect()
+    }
+
+    fn system_calls(&self) -> u64 {
+        self.ring.enters()
+    }
+}
