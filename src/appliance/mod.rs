@@ -12,6 +12,7 @@ mod inline;
 mod live;
 mod network;
 mod send;
+mod soup;
 
 pub use assembly::{Assembly, assemble, intake_settings};
 pub use closing::{Outcome, StreamOutcome};
@@ -21,3 +22,4 @@ pub use error::ApplianceError;
 pub use inline::{InlineOutcome, replay_inline};
 pub use live::{LiveOutcome, LiveParts, LivePlan, PlannedLane, plan_live, run_live};
 pub use send::{Destination, SentOutcome, replay_out};
+pub use soup::{ServedOutcome, replay_soup};

@@ -17,6 +17,8 @@ mod run;
 mod run_args;
 mod send;
 mod send_args;
+mod serve;
+mod soup_args;
 mod values;
 
 pub use check_config::check_config;
@@ -32,6 +34,7 @@ pub use run::run;
 pub use run_args::RunArgs;
 pub use send::send;
 pub use send_args::{SendArgs, Switch};
+pub use soup_args::SoupArgs;
 pub use values::{MacAddress, ProtocolChoice, VlanRewrite};
 
 pub use crate::report::Exit;

@@ -1,4 +1,4 @@
-//! `sluice replay`: captures through the appliance, or onto a network.
+//! `sluice replay`: captures through the appliance, onto a network, or to clients.
 
 use super::output::{print, warn_of};
 use super::publish::{Outputs, hot_path, publish, threads_value};
@@ -29,6 +29,7 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
             out(args, &options, &Destination::Interface { name: name.clone(), queue }, &stop)
         }
         ReplayTarget::Udp(address) => out(args, &options, &Destination::Udp(*address), &stop),
+        ReplayTarget::Soup(address) => super::serve::serve(args, &options, *address, &stop),
     }
 }
 
@@ -102,7 +103,7 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
 }
 
 /// Enters what was found in the captures; a capture that could not be read to its end is a failure.
-fn note_capture(source: &mut CaptureSource, further: &mut Map<String, Value>) -> Exit {
+pub(super) fn note_capture(source: &mut CaptureSource, further: &mut Map<String, Value>) -> Exit {
     let Some(CaptureReport { stats, outside_window, resident, error }) = source.report() else {
         return Exit::Done;
     };
@@ -120,7 +121,7 @@ fn note_capture(source: &mut CaptureSource, further: &mut Map<String, Value>) ->
     }
 }
 
-fn pacing_value(pacing: &PacingReport) -> Value {
+pub(super) fn pacing_value(pacing: &PacingReport) -> Value {
     json!({ "error_ns": pacing.error.percentiles(), "drift_ns": pacing.drift_ns })
 }
 

@@ -1,5 +1,6 @@
 //! `sluice replay`: its options.
 
+use super::SoupArgs;
 use super::values::{MacAddress, VlanRewrite, duration, protocol};
 use crate::event::Protocol;
 use clap::Args;
@@ -21,7 +22,10 @@ Examples:
   sluice replay cme.pcapng --speed original --report report.json
   sluice replay cme.pcapng --config appliance.toml --from 10s --until 20s
   sluice replay cme.pcapng --to iface:veth0 --speed 10x --dst-mac 02:00:00:00:00:02 --vlan strip
-  sluice replay itch.pcap --to udp:233.54.12.111:26477 --pps 100000 --loop 10";
+  sluice replay itch.pcap --to udp:233.54.12.111:26477 --pps 100000 --loop 10
+  sluice replay itch.bin --to soup:127.0.0.1:9500 --speed max
+--to soup serves the ITCH messages of MoldUDP64 packets, each one once and numbered from 1, to up to 64 clients, from the
+number on that each asks for, beginning with the first login; it ends when every client has everything.";
 
 /// Options of `sluice replay`.
 #[derive(Debug, Args)]
@@ -30,8 +34,9 @@ pub struct ReplayArgs {
     /// Captures: pcap, pcapng or ITCH 5.0 message files, also compressed; replayed in the order given.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// Where frames go: inline (through this appliance), iface:NAME (whole frames onto an interface) or
-    /// udp:ADDR:PORT (UDP payloads to a socket).
+    /// Where frames go: inline (through this appliance), iface:NAME (whole frames onto an interface),
+    /// udp:ADDR:PORT (UDP payloads to a socket) or soup:ADDR:PORT (ITCH messages to SoupBinTCP clients that connect
+    /// there).
     #[arg(long, value_name = "TARGET", default_value = "inline")]
     pub to: ReplayTarget,
     /// Pace: original, a factor such as 2x or 0.5x, or max [default: max with --to inline, else original].
@@ -76,6 +81,9 @@ pub struct ReplayArgs {
     /// What is rewritten.
     #[command(flatten)]
     pub rewrite: Rewrite,
+    /// What is served to whom.
+    #[command(flatten)]
+    pub soup: SoupArgs,
 }
 
 /// What is changed in frames on their way to an interface. Checksums follow.
@@ -120,6 +128,8 @@ pub enum ReplayTarget {
     Interface(String),
     /// To a UDP address, payload by payload.
     Udp(SocketAddr),
+    /// To SoupBinTCP clients that connect to this address; port 0 lets the kernel choose.
+    Soup(SocketAddr),
 }
 
 impl FromStr for ReplayTarget {
@@ -138,7 +148,10 @@ impl FromStr for ReplayTarget {
                     "'{address}' is no address and port; write udp:233.54.12.111:26477 or udp:[::1]:9001"
                 )),
             },
-            _ => Err("write inline, iface:NAME or udp:ADDR:PORT".to_owned()),
+            Some(("soup", address)) => address.parse().map(ReplayTarget::Soup).map_err(|_| {
+                format!("'{address}' is no address and port; write soup:127.0.0.1:9500 or soup:[::1]:9500")
+            }),
+            _ => Err("write inline, iface:NAME, udp:ADDR:PORT or soup:ADDR:PORT".to_owned()),
         }
     }
 }
@@ -191,7 +204,9 @@ impl ReplayArgs {
             (None, Some(Speed::Times(factor)), _) => Pace::Times(factor),
             (None, Some(Speed::Max), _) | (None, None, ReplayTarget::Inline) => Pace::Max,
             // Onto a network nothing floods unless it was asked for.
-            (None, None, ReplayTarget::Interface(_) | ReplayTarget::Udp(_)) => Pace::Times(1.0),
+            (None, None, ReplayTarget::Interface(_) | ReplayTarget::Udp(_) | ReplayTarget::Soup(_)) => {
+                Pace::Times(1.0)
+            }
         }
     }
 
@@ -208,6 +223,12 @@ impl ReplayArgs {
         if !onto_interface && !self.rewrite.is_nothing() {
             return Err(
                 "--src-mac, --dst-mac, --vlan, --dst-ip and --dst-port rewrite frames: add --to iface:NAME"
+                    .to_owned(),
+            );
+        }
+        if !matches!(self.to, ReplayTarget::Soup(_)) && !self.soup.is_nothing() {
+            return Err(
+                "--soup-session, --soup-user and --wait-clients are for clients: add --to soup:ADDR:PORT"
                     .to_owned(),
             );
         }
@@ -241,13 +262,16 @@ mod tests {
         assert_eq!(target("iface:sluice-tx0"), Ok(ReplayTarget::Interface("sluice-tx0".to_owned())));
         let socket = "[ff0e::1]:9001".parse().expect("an address");
         assert_eq!(target("udp:[ff0e::1]:9001"), Ok(ReplayTarget::Udp(socket)));
+        let socket = "127.0.0.1:0".parse().expect("an address");
+        assert_eq!(target("soup:127.0.0.1:0"), Ok(ReplayTarget::Soup(socket)));
         for (text, words) in [
-            ("", "inline, iface:NAME or udp:ADDR:PORT"),
-            ("tcp:1.2.3.4:5", "inline, iface:NAME or udp:ADDR:PORT"),
+            ("", "inline, iface:NAME, udp:ADDR:PORT or soup:ADDR:PORT"),
+            ("tcp:1.2.3.4:5", "inline, iface:NAME, udp:ADDR:PORT or soup:ADDR:PORT"),
             ("iface:", "ip link"),
             ("iface:sixteen-letters-", "ip link"),
             ("udp:1.2.3.4", "udp:233.54.12.111:26477"),
             ("udp:1.2.3.4:0", "udp:233.54.12.111:26477"),
+            ("soup:localhost", "soup:127.0.0.1:9500"),
         ] {
             let error = target(text).expect_err("is none");
             assert!(error.contains(words), "{text}: {error}");
@@ -260,6 +284,7 @@ mod tests {
         assert_eq!(pace(&[]), Ok(Pace::Max));
         assert_eq!(pace(&["--to", "iface:x"]), Ok(Pace::Times(1.0)));
         assert_eq!(pace(&["--to", "udp:1.2.3.4:5"]), Ok(Pace::Times(1.0)));
+        assert_eq!(pace(&["--to", "soup:1.2.3.4:5"]), Ok(Pace::Times(1.0)));
         assert_eq!(pace(&["--to", "iface:x", "--speed", "max"]), Ok(Pace::Max));
         assert_eq!(pace(&["--speed", "original"]), Ok(Pace::Times(1.0)));
         assert_eq!(pace(&["--speed", "0.5x"]), Ok(Pace::Times(0.5)));
@@ -281,6 +306,9 @@ mod tests {
             (&["--vlan", "keep"], "--to iface:NAME"),
             (&["--to", "udp:1.2.3.4:5", "--queue", "0"], "--to iface:NAME"),
             (&["--config", "a", "--protocol", "native"], "--protocol"),
+            (&["--soup-user", "reader"], "--to soup:ADDR:PORT"),
+            (&["--to", "soup:[::1]:1", "--soup-session", "eleven-long"], "1 to 10"),
+            (&["--to", "soup:[::1]:1", "--wait-clients", "65"], "1 to 64"),
             (&["--loop", "0"], "--loop"),
             (&["--dst-port", "0"], "--dst-port"),
         ] {

@@ -12,4 +12,14 @@ pub enum ReplayError {
     /// The frames can't be sent.
     #[error(transparent)]
     Sink(#[from] SinkError),
+    /// Clients can't be served.
+    #[error(
+        "listening at {address} failed: {source}: choose an address of this machine and a port that is free"
+    )]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
 }

@@ -1,6 +1,7 @@
-//! Replays: captures sent to an interface or a UDP destination, at their own pace, another, or none; and made-up
-//! captures for machines that have none.
+//! Replays: captures sent to an interface or a UDP destination, or served to clients, at their own pace, another, or none;
+//! and made-up captures for machines that have none.
 
+pub mod soup_server;
 pub mod synthetic;
 
 mod error;

@@ -217,8 +217,13 @@ pub fn client_packet(bytes: &[u8]) -> Result<Option<(ClientPacket<'_>, usize)>, 
         Err(Stop::Broken(reason)) => return Err(reason),
         Err(_) => return Ok(None),
     };
-    // A login has one length: nobody needs to wait for the bytes of another one.
-    if unit.kind == b'L' && unit.bytes != LOGIN_BYTES {
+    // Nobody needs to wait for the bytes of what can't be a packet: these types have one length each.
+    let framed = match unit.kind {
+        b'L' => unit.bytes == LOGIN_BYTES,
+        b'R' | b'O' => unit.bytes == HEADER_BYTES,
+        kind => matches!(kind, b'+' | b'U'),
+    };
+    if !framed {
         return Err(CloseReason::BadFrame);
     }
     let Some(payload) = unit.payload else { return Ok(None) };
@@ -474,7 +479,7 @@ mod tests {
                 assert_eq!(client_packet(&whole[..cut]), Ok(None));
             }
         }
-        for wrong in [&b"\0\0"[..], b"\0\x02Rx", b"\0\x01S", b"\0\x02Lx", b"\xff\xffL"] {
+        for wrong in [&b"\0\0"[..], b"\0\x02R", b"\0\x01S", b"\0\x02L", b"\xff\xffL", b"GET / HTTP/1.1"] {
             assert_eq!(client_packet(wrong), Err(CloseReason::BadFrame), "{wrong:?}");
         }
         let mut damaged = written;
