@@ -2,6 +2,7 @@
 
 use super::output::{print, warn_of};
 use super::publish::{Outputs, hot_path, publish, threads_value};
+use super::replay_tcp::replay_tcp;
 use super::values::VlanRewrite;
 use super::{Pace, ReplayArgs, ReplayTarget};
 use crate::appliance::{self, Destination, SentOutcome};
@@ -29,6 +30,7 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
             out(args, &options, &Destination::Interface { name: name.clone(), queue }, &stop)
         }
         ReplayTarget::Udp(address) => out(args, &options, &Destination::Udp(*address), &stop),
+        ReplayTarget::Tcp(address) => replay_tcp(args, &options, *address, &stop),
     }
 }
 
@@ -102,7 +104,7 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
 }
 
 /// Enters what was found in the captures; a capture that could not be read to its end is a failure.
-fn note_capture(source: &mut CaptureSource, further: &mut Map<String, Value>) -> Exit {
+pub(super) fn note_capture(source: &mut CaptureSource, further: &mut Map<String, Value>) -> Exit {
     let Some(CaptureReport { stats, outside_window, resident, error }) = source.report() else {
         return Exit::Done;
     };
@@ -120,7 +122,7 @@ fn note_capture(source: &mut CaptureSource, further: &mut Map<String, Value>) ->
     }
 }
 
-fn pacing_value(pacing: &PacingReport) -> Value {
+pub(super) fn pacing_value(pacing: &PacingReport) -> Value {
     json!({ "error_ns": pacing.error.percentiles(), "drift_ns": pacing.drift_ns })
 }
 
@@ -213,15 +215,23 @@ fn sent_summary(sent: &SentOutcome) -> String {
     if report.not_rewritten > 0 {
         text += &format!("{} frames could not be rewritten and went out as captured\n", report.not_rewritten);
     }
-    let error = report.pacing.error.percentiles();
-    if error.count > 0 {
-        text += &format!(
-            "pacing error p50 {} ns, p99 {} ns, max {} ns; drift {} ns\n",
-            error.p50, error.p99, error.max, report.pacing.drift_ns
-        );
-        if report.real_time == RealTime::Refused {
-            text += "not real-time, which needs root or CAP_SYS_NICE: a busy machine delays frames by milliseconds\n";
-        }
+    text += &pacing_summary(&report.pacing, report.real_time);
+    text
+}
+
+/// How well due times were kept; nothing at maximum speed.
+pub(super) fn pacing_summary(pacing: &PacingReport, real_time: RealTime) -> String {
+    let error = pacing.error.percentiles();
+    if error.count == 0 {
+        return String::new();
+    }
+    let mut text = format!(
+        "pacing error p50 {} ns, p99 {} ns, max {} ns; drift {} ns\n",
+        error.p50, error.p99, error.max, pacing.drift_ns
+    );
+    if real_time == RealTime::Refused {
+        text +=
+            "not real-time, which needs root or CAP_SYS_NICE: a busy machine delays frames by milliseconds\n";
     }
     text
 }

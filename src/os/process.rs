@@ -1,7 +1,7 @@
 //! What this process and this thread have used so far, as the kernel counts it.
 
 use super::{OsError, error};
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 
 /// What the calling thread has used since it began. Take two and subtract.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -49,6 +49,14 @@ pub fn resident_bytes() -> Result<u64, OsError> {
         path: path.to_owned(),
         source: std::io::Error::other("it has no line VmRSS"),
     })
+}
+
+/// Raises how many files this process may have open to `wished`, as far as it is allowed to, and returns how many those
+/// are now.
+pub fn allow_open_files(wished: u64) -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wished };
+    let raised = wished.min(hard);
+    if soft >= raised || setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_err() { soft } else { raised }
 }
 
 /// The number behind `key` in a file of lines such as `VmRSS:   1024 kB`.

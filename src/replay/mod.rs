@@ -1,7 +1,8 @@
-//! Replays: captures sent to an interface or a UDP destination, at their own pace, another, or none; and made-up
+//! Replays: captures sent to an interface, a UDP destination or TCP connections, at their own pace, another, or none; and made-up
 //! captures for machines that have none.
 
 pub mod synthetic;
+pub mod tcp;
 
 mod error;
 mod progress;

@@ -78,7 +78,9 @@ impl FrameSource for CaptureSource {
             return 0;
         }
         if self.feed.refill() {
+            // The caller learns of it before it is shown a frame.
             self.begin_again();
+            return 0;
         }
         let (mut frames, mut bytes_left) = (0, budget.bytes);
         // A burst never crosses the end of a loop: the shard asks in between whether the source begins again.
