@@ -84,9 +84,12 @@ fn at(speed: Speed, path: &Path) -> CaptureOptions {
     CaptureOptions { speed, ..CaptureOptions::new(vec![path.to_owned()]) }
 }
 
+/// A payload and its sequence number.
+type Numbered = (u32, Vec<u8>);
+
 /// The payloads of a capture's flows by a reader of its own: sorted by sequence number, repeated bytes left out.
 fn by_sorting(path: &Path) -> HashMap<(u16, u16), Vec<u8>> {
-    let mut segments: HashMap<(u16, u16), Vec<(u32, Vec<u8>)>> = HashMap::new();
+    let mut segments: HashMap<(u16, u16), Vec<Numbered>> = HashMap::new();
     let mut reader = CaptureReader::open(path).expect("it opens");
     while let Some(record) = reader.next_record().expect("it is read") {
         let sliced = etherparse::SlicedPacket::from_ethernet(record.bytes).expect("whole frames");
@@ -97,7 +100,7 @@ fn by_sorting(path: &Path) -> HashMap<(u16, u16), Vec<u8>> {
             flow.push((tcp.sequence_number(), tcp.payload().to_vec()));
         }
     }
-    let joined = |mut flow: Vec<(u32, Vec<u8>)>| {
+    let joined = |mut flow: Vec<Numbered>| {
         flow.sort();
         let (first, mut bytes) = (flow[0].0, Vec::new());
         for (sequence, payload) in flow {

@@ -86,6 +86,14 @@ mod tests {
     }
 
     #[test]
+    fn open_files_are_raised_as_far_as_allowed_and_never_lowered() {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the kernel tells");
+        assert_eq!(allow_open_files(1), soft);
+        assert_eq!(allow_open_files(soft + 1), (soft + 1).min(hard));
+        assert_eq!(allow_open_files(u64::MAX), hard);
+    }
+
+    #[test]
     fn sleeping_is_a_voluntary_switch_of_this_thread_only() {
         let before = ThreadUsage::of_this_thread();
         for _ in 0..5 {

@@ -19,6 +19,10 @@ use std::time::Duration;
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Room for a connection's bytes in the kernel. Left to itself it would take megabytes ahead of a slow receiver, and the
+/// pacing error would show nothing of that.
+const SEND_BUFFER_BYTES: usize = 1 << 20;
+
 /// How long a receiver has to close its side.
 const CLOSE_NS: u64 = 2_000_000_000;
 
@@ -197,8 +201,13 @@ impl<'a, C: Fn() -> Nanos> Connections<'a, C> {
         }
         let failed = |source| ReplayError::Connect { address: self.address, source };
         let stream = TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT).map_err(failed)?;
+        let settings = socket2::SockRef::from(&stream);
         // Each segment goes out when it is due, not when another one joins it.
-        stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).map_err(failed)?;
+        settings
+            .set_tcp_nodelay(true)
+            .and_then(|()| settings.set_nonblocking(true))
+            .and_then(|()| settings.set_send_buffer_size(SEND_BUFFER_BYTES))
+            .map_err(failed)?;
         self.open += 1;
         self.counts.opened += 1;
         self.counts.high_water = self.counts.high_water.max(self.open as u64);
