@@ -37,6 +37,8 @@ pub mod agents;
 // 6 surfaces
 pub mod replay;
 
+pub mod load;
+
 pub mod report;
 // 7 appliance
 pub mod appliance;

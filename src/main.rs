@@ -26,6 +26,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::CheckConfig(args) => cli::check_config(args),
         Command::Run(args) => cli::run(args),
         Command::Replay(args) => cli::replay(args),
+        Command::Send(args) => cli::send(args),
         Command::Decode(args) => cli::decode(args),
         Command::Generate(args) => cli::generate(args),
     }

@@ -15,6 +15,8 @@ mod replay_args;
 mod root;
 mod run;
 mod run_args;
+mod send;
+mod send_args;
 mod serve;
 mod soup_args;
 mod values;
@@ -30,6 +32,8 @@ pub use replay_args::{Pace, ReplayArgs, ReplayTarget, Rewrite};
 pub use root::{CheckConfigArgs, Cli, Command};
 pub use run::run;
 pub use run_args::RunArgs;
+pub use send::send;
+pub use send_args::{SendArgs, Switch};
 pub use soup_args::SoupArgs;
 pub use values::{MacAddress, ProtocolChoice, VlanRewrite};
 

@@ -1,6 +1,6 @@
 //! The top of the command line: subcommands and what holds for all of them.
 
-use super::{DecodeArgs, GenerateArgs, ReplayArgs, RunArgs};
+use super::{DecodeArgs, GenerateArgs, ReplayArgs, RunArgs, SendArgs};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -16,6 +16,7 @@ Exit codes:
 Examples:
   sluice decode capture.pcap                         what is in a capture: streams, gaps, types
   sluice replay capture.pcap --report report.json    the whole appliance on a capture, without a NIC
+  sluice send --session --rate 10000 --duration 10s  load for a server, each event acknowledged
   sluice check-config appliance.toml                 what is wrong with a config file
   sluice run --config appliance.toml                 receive from the interfaces of a config file";
 
@@ -39,6 +40,8 @@ pub enum Command {
     Run(RunArgs),
     /// Send captures through the appliance, or onto a network, at a chosen pace.
     Replay(ReplayArgs),
+    /// Send made-up native events to a server, at a chosen rate, and prove what arrived.
+    Send(SendArgs),
     /// Count what captures hold, by stream, line and message type.
     Decode(DecodeArgs),
     /// Write a made-up session as a capture, for machines that have none.
@@ -82,6 +85,7 @@ impl Cli {
     pub fn check(&self) -> Result<(), clap::Error> {
         let (name, checked) = match &self.command {
             Command::Replay(args) => ("replay", args.check()),
+            Command::Send(args) => ("send", args.check()),
             Command::Run(_) | Command::Decode(_) | Command::Generate(_) | Command::CheckConfig(_) => {
                 return Ok(());
             }

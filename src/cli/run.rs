@@ -5,6 +5,7 @@ use super::output::{print, print_error, warn_of};
 use super::publish::{Outputs, hot_path, publish, threads_value};
 use crate::appliance::{self, Boards, LiveParts, LivePlan};
 use crate::config::Settings;
+use crate::feed::ProducerRecord;
 use crate::ledger::Counter;
 use crate::os::StopFlag;
 use crate::report::{Exit, ReportInput};
@@ -34,6 +35,16 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let mut further = Map::new();
     further.insert("sources".to_owned(), json!(live.lines));
     further.insert("threads".to_owned(), threads_value(&live.outcome.threads));
+    further.insert("producers".to_owned(), producers_value(&live.producers));
+    if let Some(host) = &live.host {
+        let counts = json!({
+            "samples": host.samples,
+            "parts_failed": host.parts_failed,
+            "frames_sent": host.frames_sent,
+            "frames_skipped": host.frames_skipped,
+        });
+        further.insert("host_metrics".to_owned(), counts);
+    }
     let input = ReportInput {
         hot_path: hot_path(&live.outcome.threads, live.doorbells),
         elapsed: Duration::from_secs_f64(live.elapsed_s),
@@ -48,6 +59,19 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         json: args.json,
     };
     publish(input, &outputs)
+}
+
+/// The producers of acknowledged sessions; ids and digests in hex, since JSON's numbers are too short for them.
+fn producers_value(producers: &[ProducerRecord]) -> Value {
+    let values = producers.iter().map(|producer| {
+        json!({
+            "id": format!("{:016x}", producer.id),
+            "processed": producer.processed,
+            "count": producer.count,
+            "digest": format!("{:016x}", producer.digest),
+        })
+    });
+    Value::Array(values.collect())
 }
 
 fn topology(plan: &LivePlan, as_json: bool) -> anyhow::Result<String> {

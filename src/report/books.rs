@@ -3,8 +3,8 @@
 //! Invariant: every reason that exists stands there, zeros included, so that a missing key never means zero.
 
 use super::streams::StreamReport;
-use crate::event::{FrameReject, MessageReject, ShedReason};
-use crate::ledger::{EventBook, FrameBook, KernelBook, Ledger, MessageBook};
+use crate::event::{CloseReason, FrameReject, MessageReject, ShedReason};
+use crate::ledger::{ConnectionBook, EventBook, FrameBook, KernelBook, Ledger, MessageBook};
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -35,6 +35,8 @@ impl Serialize for Counts {
 pub struct FramesReport {
     /// Frames that sources handed over.
     pub received: u64,
+    /// Those of them that came as datagrams through a socket.
+    pub datagrams: u64,
     /// Frames whose packet header was understood.
     pub decoded: u64,
     /// Refused frames.
@@ -58,6 +60,35 @@ pub struct KernelReport {
     pub lost: Counts,
     /// Counters that explain but are no frames' fate.
     pub notes: Counts,
+}
+
+/// The book of connections and their bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ConnectionsReport {
+    /// Connections that came about.
+    pub opened: u64,
+    /// Connections that ended.
+    pub closed: Counts,
+    /// Connections that were still there at the end.
+    pub open: u64,
+    /// Bytes received from peers.
+    pub bytes_received: u64,
+    /// Bytes that were read as units.
+    pub bytes_taken: u64,
+    /// Bytes that were lost with their connection.
+    pub bytes_lost: Counts,
+    /// Bytes that were held at the end.
+    pub bytes_held: u64,
+    /// Bytes sent to peers.
+    pub bytes_sent: u64,
+    /// How often a connection began to wait for room.
+    pub blocks: u64,
+    /// Time that connections waited for room, ns, summed.
+    pub blocked_ns: u64,
+    /// How often a receive found no buffer.
+    pub starved: u64,
+    /// Datagrams that a socket's buffer had no room for.
+    pub datagrams_dropped: u64,
 }
 
 /// The messages book.
@@ -115,6 +146,9 @@ pub struct LedgerReport {
     /// Frames at the kernel boundary; an empty object where no source crosses it.
     #[serde(serialize_with = "object_or_empty")]
     pub kernel: Option<KernelReport>,
+    /// Connections and their bytes, where there are any sources of byte streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<ConnectionsReport>,
     /// Messages.
     pub messages: MessagesReport,
     /// Events.
@@ -141,6 +175,7 @@ impl From<&FrameBook> for FramesReport {
     fn from(book: &FrameBook) -> FramesReport {
         FramesReport {
             received: book.received,
+            datagrams: book.datagrams,
             decoded: book.decoded,
             rejected: named(FrameReject::ALL, FrameReject::name, &book.rejected),
         }
@@ -157,6 +192,25 @@ impl From<&KernelBook> for KernelReport {
             received: book.received,
             lost: Counts(book.lost.clone()),
             notes: Counts(book.notes.clone()),
+        }
+    }
+}
+
+impl From<&ConnectionBook> for ConnectionsReport {
+    fn from(book: &ConnectionBook) -> ConnectionsReport {
+        ConnectionsReport {
+            opened: book.opened,
+            closed: named(CloseReason::ALL, CloseReason::name, &book.closed),
+            open: book.open,
+            bytes_received: book.bytes_received,
+            bytes_taken: book.bytes_taken,
+            bytes_lost: named(CloseReason::ALL, CloseReason::name, &book.bytes_lost),
+            bytes_held: book.bytes_held,
+            bytes_sent: book.bytes_sent,
+            blocks: book.blocks,
+            blocked_ns: book.blocked_ns,
+            starved: book.starved,
+            datagrams_dropped: book.datagrams_dropped,
         }
     }
 }
@@ -198,6 +252,7 @@ impl LedgerReport {
         LedgerReport {
             frames: (&ledger.frames).into(),
             kernel: ledger.kernel.as_ref().map(KernelReport::from),
+            connections: ledger.connections.as_ref().map(ConnectionsReport::from),
             messages: (&ledger.messages).into(),
             events: (&ledger.events).into(),
             balanced: imbalances.is_empty(),

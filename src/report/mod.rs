@@ -9,6 +9,7 @@ mod decode;
 mod error;
 mod exit;
 mod json;
+mod load;
 mod plot;
 mod run;
 mod streams;
@@ -17,13 +18,15 @@ mod text;
 mod tsv;
 
 pub use books::{
-    Counts, EventsReport, FramesReport, KernelReport, LedgerReport, MessagesReport, UnequalSides,
+    ConnectionsReport, Counts, EventsReport, FramesReport, KernelReport, LedgerReport, MessagesReport,
+    UnequalSides,
 };
 pub use curve::text_plot;
 pub use decode::{CaptureFacts, CaptureFile, DecodeReport, TcpFacts};
 pub use error::ReportError;
 pub use exit::Exit;
 pub use json::{to_json, write_atomically, write_json};
+pub use load::summarize_load;
 pub use plot::{latency_svg, write_plot};
 pub use run::{HotPath, Latencies, Report, ReportInput};
 pub use streams::{LineReport, NamedLine, NamedStream, StreamReport};

@@ -1,6 +1,8 @@
 //! The summary: the facts of a report for a person. It returns text; printing is the command line's.
 
-use super::books::{Counts, EventsReport, FramesReport, KernelReport, MessagesReport, UnequalSides};
+use super::books::{
+    ConnectionsReport, Counts, EventsReport, FramesReport, KernelReport, MessagesReport, UnequalSides,
+};
 use super::curve::text_plot;
 use super::decode::{CaptureFacts, DecodeReport};
 use super::run::{QueueReport, Report};
@@ -24,14 +26,16 @@ pub fn summarize(report: &Report, style: Style) -> String {
         Some(book) => kernel(book, style, &mut out),
         None => line(&mut out, "kernel", "no source of this run crosses the kernel boundary"),
     }
+    if let Some(book) = &ledger.connections {
+        connections(book, style, &mut out);
+    }
     messages(&ledger.messages, style, &mut out);
     events(&ledger.events, style, &mut out);
     stream_books(&report.streams, &mut out);
-    let books = match ledger.kernel {
-        Some(_) => "frames, kernel, messages, events, queues and each stream",
-        None => "frames, messages, events, queues and each stream",
-    };
-    verdict(&ledger.imbalances, books, style, &mut out);
+    let kernel = if ledger.kernel.is_some() { "kernel, " } else { "" };
+    let connections = if ledger.connections.is_some() { "connections, " } else { "" };
+    let books = format!("frames, {kernel}{connections}messages, events, queues and each stream");
+    verdict(&ledger.imbalances, &books, style, &mut out);
     let rate = thousands(report.events_per_s.round() as u64);
     let delivered = thousands(ledger.events.delivered);
     let elapsed = duration((report.elapsed_s * 1e9) as u64);
@@ -252,6 +256,28 @@ fn kernel(book: &KernelReport, style: Style, out: &mut String) {
     reasons(out, style, "dropped", &book.dropped);
     reasons(out, style, "lost", &book.lost);
     reasons(out, style, "notes", &book.notes);
+}
+
+fn connections(book: &ConnectionsReport, style: Style, out: &mut String) {
+    let [opened, closed, open] = [book.opened, book.closed.total(), book.open].map(thousands);
+    line(out, "connections", &format!("opened {opened} = closed {closed} + open {open}"));
+    reasons(out, style, "closed", &book.closed);
+    let counts = [book.bytes_received, book.bytes_taken, book.bytes_lost.total(), book.bytes_held];
+    let [received, taken, lost, held] = counts.map(thousands);
+    line(out, "", &format!("bytes received {received} = taken {taken} + lost {lost} + held {held}"));
+    reasons(out, style, "lost", &book.bytes_lost);
+    if book.blocks > 0 {
+        let (blocks, time) = (thousands(book.blocks), duration(book.blocked_ns));
+        line(out, "", &format!("peers were made to wait {blocks} times, {time} in all"));
+    }
+    if book.datagrams_dropped > 0 {
+        let dropped = thousands(book.datagrams_dropped);
+        line(
+            out,
+            "",
+            &format!("{dropped} datagrams were dropped by the kernel, for want of room in their socket"),
+        );
+    }
 }
 
 fn messages(book: &MessagesReport, style: Style, out: &mut String) {

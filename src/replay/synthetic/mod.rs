@@ -13,3 +13,4 @@ pub use capture::{SyntheticError, pcap_bytes, write_pcap};
 pub use iex::{IEX_MESSAGES_MIN, iex_session};
 pub use itch::{ITCH_MESSAGES_MIN, itch_session};
 pub use lines::{Counts, LineCounts, Packet, Session};
+pub(crate) use random::Random;

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 /// Splitmix64: 64 bits of state, good enough to choose message types and gaps by.
 #[derive(Clone, Debug)]
-pub(super) struct Random {
+pub(crate) struct Random {
     state: u64,
 }
 
 impl Random {
     /// The generator of this seed; `stream` tells generators of the same seed apart.
-    pub(super) fn new(seed: u64, stream: u64) -> Random {
+    pub(crate) fn new(seed: u64, stream: u64) -> Random {
         let mut random = Random { state: seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
         // The first output depends on few bits when seed and stream are small numbers.
         random.next();
@@ -18,7 +18,7 @@ impl Random {
     }
 
     /// The next 64 bits.
-    pub(super) fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.state;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,19 +27,19 @@ impl Random {
     }
 
     /// A number of `range`, which must not be empty. The bias for ranges below 2^32 is under one in 2^32.
-    pub(super) fn within(&mut self, range: Range<u64>) -> u64 {
+    pub(crate) fn within(&mut self, range: Range<u64>) -> u64 {
         debug_assert!(range.start < range.end);
         let width = u128::from(range.end - range.start);
         range.start + u64::try_from((u128::from(self.next()) * width) >> 64).unwrap_or(0)
     }
 
     /// An index of a collection of `length` items, which must not be empty.
-    pub(super) fn index(&mut self, length: usize) -> usize {
+    pub(crate) fn index(&mut self, length: usize) -> usize {
         usize::try_from(self.within(0..length as u64)).unwrap_or(0)
     }
 
     /// One of `items`, each as often as its weight says.
-    pub(super) fn weighted<T: Copy>(&mut self, items: &[(T, u64)]) -> T {
+    pub(crate) fn weighted<T: Copy>(&mut self, items: &[(T, u64)]) -> T {
         let total = items.iter().map(|(_, weight)| weight).sum();
         let mut place = self.within(0..total);
         for (item, weight) in items {

@@ -197,10 +197,8 @@ struct RingWork {
 }
 
 impl RingWork {
-    /// Of one ring; of a new one since it was made.
-    fn of(old: Option<&Ring>, new: &Ring) -> RingWork {
-        let begun = Ring::default();
-        let old = old.unwrap_or(&begun);
+    /// Of one ring.
+    fn of(old: &Ring, new: &Ring) -> RingWork {
         let between = |from: u32, to: u32| u64::from(to.wrapping_sub(from));
         RingWork {
             submitted: between(old.sq_head, new.sq_head),
@@ -243,11 +241,13 @@ fn rings(before: &Sample, now: &Sample, seconds: f64, facts: &mut Vec<Fact>) {
     let mut all = RingWork::default();
     let mut each = Vec::new();
     for new in &now.rings {
-        let work = RingWork::of(before.rings.iter().find(|old| old.fd == new.fd), new);
+        // A ring that is new, or was in use at the sample before, has nothing to be compared with.
+        let Some(old) = before.rings.iter().find(|old| old.fd == new.fd) else { continue };
+        let work = RingWork::of(old, new);
         all.add(&work);
         each.push(work.written(Fact::new(Kind::Uring, format!("uring.{}", new.fd)), seconds));
     }
-    facts.push(all.written(Fact::new(Kind::Uring, "uring").with("rings", now.rings.len()), seconds));
+    facts.push(all.written(Fact::new(Kind::Uring, "uring").with("rings", each.len()), seconds));
     facts.append(&mut each);
 }
 
@@ -324,7 +324,7 @@ mod tests {
     fn ring_indexes_wrap() {
         let old = Ring { sq_head: u32::MAX - 9, cq_tail: 5, ..Ring::default() };
         let new = Ring { sq_head: 10, sq_tail: 13, cq_head: 100, cq_tail: 105, ..Ring::default() };
-        let work = RingWork::of(Some(&old), &new);
+        let work = RingWork::of(&old, &new);
         assert_eq!((work.submitted, work.completed), (20, 100));
         assert_eq!((work.submissions_waiting, work.completions_waiting), (3, 5));
     }
