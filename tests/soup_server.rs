@@ -261,6 +261,9 @@ fn beside_a_stuck_client(words: &[&str], before_end: impl Fn(&Server)) -> Value 
         stream.read_exact(&mut packet[3..]).expect("a whole packet");
         assert!(packet[3..] == *message, "message {}", index + 1);
     }
+    let mut end = Vec::new();
+    stream.read_to_end(&mut end).expect("the server closes");
+    assert_eq!(end, [0, 1, b'Z']);
     before_end(&server);
     drop((stuck, stream));
     let (report, _) = server.end();

@@ -173,12 +173,7 @@ impl Client {
     }
 
     /// Sends what there is, as far as the socket takes it; `over` when nothing will be released any more.
-    pub(super) fn speak(
-        &mut self,
-        now: Nanos,
-        store: &MessageStore,
-        over: bool,
-    ) -> Result<bool, CloseReason> {
+    pub(super) fn speak(&mut self, now: Nanos, store: &MessageStore, over: bool) -> Result<(), CloseReason> {
         let mut left = TURN_BYTES;
         while left > 0 {
             let words = !self.words.is_empty();
