@@ -1,7 +1,8 @@
-//! A replay onto a network: captures through the sender into an interface or a UDP socket.
+//! A replay onto a network: captures through a sender into an interface, a UDP socket or TCP connections.
 
 use super::ApplianceError;
 use crate::os::{Clock, StopFlag};
+use crate::replay::tcp::{TcpReport, TcpSender, TcpWishes};
 use crate::replay::{Rewrite, SendProgress, SendReport, Sender};
 use crate::sink::{FrameSink, PacketSink, SendOutcome, SinkError, UdpOptions, UdpSink, XdpSink};
 use crate::source::LinkType;
@@ -112,4 +113,28 @@ pub fn replay_out(
     let report = sender.run(&stop.shared(), progress)?;
     let way = sender.sink().describe();
     Ok(SentOutcome { report, way, fallback, source: sender.into_source() })
+}
+
+/// What a replay of TCP flows gave.
+pub struct TcpOutcome {
+    /// Segments, flows, pacing, what was skipped.
+    pub report: TcpReport,
+    /// The source, for what it found in the captures.
+    pub source: CaptureSource,
+}
+
+/// Sends the TCP flows of captures; `progress` is told some ten times a second.
+///
+/// # Errors
+/// A capture can't be read, or nobody accepts a connection.
+pub fn replay_tcp(
+    options: &CaptureOptions,
+    wishes: TcpWishes,
+    stop: &StopFlag,
+    progress: &mut dyn FnMut(&SendProgress),
+) -> Result<TcpOutcome, ApplianceError> {
+    let clock = Clock::new();
+    let mut sender = TcpSender::open(options, wishes, move || clock.now())?;
+    let report = sender.run(&stop.shared(), progress)?;
+    Ok(TcpOutcome { report, source: sender.into_source() })
 }

@@ -12,6 +12,7 @@ mod output;
 mod publish;
 mod replay;
 mod replay_args;
+mod replay_tcp;
 mod root;
 mod run;
 mod run_args;

@@ -2,6 +2,7 @@
 
 use super::output::{print, warn_of};
 use super::publish::{Outputs, hot_path, publish, threads_value};
+use super::replay_tcp::replay_tcp;
 use super::values::VlanRewrite;
 use super::{Pace, ReplayArgs, ReplayTarget};
 use crate::appliance::{self, Destination, SentOutcome};
@@ -30,6 +31,7 @@ pub fn replay(args: &ReplayArgs) -> anyhow::Result<Exit> {
         }
         ReplayTarget::Udp(address) => out(args, &options, &Destination::Udp(*address), &stop),
         ReplayTarget::Soup(address) => super::serve::serve(args, &options, *address, &stop),
+        ReplayTarget::Tcp(address) => replay_tcp(args, &options, *address, &stop),
     }
 }
 
@@ -214,15 +216,23 @@ fn sent_summary(sent: &SentOutcome) -> String {
     if report.not_rewritten > 0 {
         text += &format!("{} frames could not be rewritten and went out as captured\n", report.not_rewritten);
     }
-    let error = report.pacing.error.percentiles();
-    if error.count > 0 {
-        text += &format!(
-            "pacing error p50 {} ns, p99 {} ns, max {} ns; drift {} ns\n",
-            error.p50, error.p99, error.max, report.pacing.drift_ns
-        );
-        if report.real_time == RealTime::Refused {
-            text += "not real-time, which needs root or CAP_SYS_NICE: a busy machine delays frames by milliseconds\n";
-        }
+    text += &pacing_summary(&report.pacing, report.real_time);
+    text
+}
+
+/// How well due times were kept; nothing at maximum speed.
+pub(super) fn pacing_summary(pacing: &PacingReport, real_time: RealTime) -> String {
+    let error = pacing.error.percentiles();
+    if error.count == 0 {
+        return String::new();
+    }
+    let mut text = format!(
+        "pacing error p50 {} ns, p99 {} ns, max {} ns; drift {} ns\n",
+        error.p50, error.p99, error.max, pacing.drift_ns
+    );
+    if real_time == RealTime::Refused {
+        text +=
+            "not real-time, which needs root or CAP_SYS_NICE: a busy machine delays frames by milliseconds\n";
     }
     text
 }

@@ -13,6 +13,9 @@ use std::time::Duration;
 const AFTER: &str = "\
 Reads pcap, pcapng and ITCH 5.0 message files, plain or compressed by gzip or zstd, whatever the name.
 A message file is sent as MoldUDP64 packets to 233.54.12.111:26477.
+--to tcp sends what TCP flows carry: each direction over a connection of its own, its bytes in order and once,
+opened with its first byte and closed with its last. Flows that begin before the capture begin with its first
+byte of them; bytes that the capture misses are counted. --pps then counts segments.
 --from and --until are offsets from the first record of the first file: seconds, or with ns, us, ms, s, m
 or h. Records without a timestamp are left out where either is given.
 --speed original keeps the gaps of the capture, 2x halves them, max leaves none; --pps sends evenly.
@@ -23,6 +26,7 @@ Examples:
   sluice replay cme.pcapng --config appliance.toml --from 10s --until 20s
   sluice replay cme.pcapng --to iface:veth0 --speed 10x --dst-mac 02:00:00:00:00:02 --vlan strip
   sluice replay itch.pcap --to udp:233.54.12.111:26477 --pps 100000 --loop 10
+  sluice replay orders.pcap --to tcp:127.0.0.1:9000 --flow-port 4000 --speed max
   sluice replay itch.bin --to soup:127.0.0.1:9500 --speed max
 --to soup serves the ITCH messages of MoldUDP64 packets, each one once and numbered from 1, to up to 64 clients, from the
 number on that each asks for, beginning with the first login; it ends when every client has everything.";
@@ -35,8 +39,8 @@ pub struct ReplayArgs {
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
     /// Where frames go: inline (through this appliance), iface:NAME (whole frames onto an interface),
-    /// udp:ADDR:PORT (UDP payloads to a socket) or soup:ADDR:PORT (ITCH messages to SoupBinTCP clients that connect
-    /// there).
+    /// udp:ADDR:PORT (UDP payloads to a socket), tcp:ADDR:PORT (TCP flows, one connection each) or soup:ADDR:PORT (ITCH
+    /// messages to SoupBinTCP clients that connect there).
     #[arg(long, value_name = "TARGET", default_value = "inline")]
     pub to: ReplayTarget,
     /// Pace: original, a factor such as 2x or 0.5x, or max [default: max with --to inline, else original].
@@ -78,6 +82,9 @@ pub struct ReplayArgs {
     /// With --to iface: the transmit queue.
     #[arg(long, value_name = "N")]
     pub queue: Option<u32>,
+    /// With --to tcp: only flows to this port of the capture [default: every direction that carries payload].
+    #[arg(long, value_name = "PORT")]
+    pub flow_port: Option<NonZeroU16>,
     /// What is rewritten.
     #[command(flatten)]
     pub rewrite: Rewrite,
@@ -128,8 +135,18 @@ pub enum ReplayTarget {
     Interface(String),
     /// To a UDP address, payload by payload.
     Udp(SocketAddr),
+    /// To a TCP address, each direction of a flow over a connection of its own.
+    Tcp(SocketAddr),
     /// To SoupBinTCP clients that connect to this address; port 0 lets the kernel choose.
     Soup(SocketAddr),
+}
+
+fn socket(text: &str) -> Option<SocketAddr> {
+    text.parse::<SocketAddr>().ok().filter(|socket| socket.port() > 0)
+}
+
+fn no_socket(text: &str, examples: &str) -> String {
+    format!("'{text}' is no address and port; write {examples}")
 }
 
 impl FromStr for ReplayTarget {
@@ -142,16 +159,17 @@ impl FromStr for ReplayTarget {
                 Ok(ReplayTarget::Interface(name.to_owned()))
             }
             Some(("iface", name)) => Err(format!("'{name}' is no interface's name; `ip link` lists them")),
-            Some(("udp", address)) => match address.parse::<SocketAddr>() {
-                Ok(socket) if socket.port() > 0 => Ok(ReplayTarget::Udp(socket)),
-                _ => Err(format!(
-                    "'{address}' is no address and port; write udp:233.54.12.111:26477 or udp:[::1]:9001"
-                )),
-            },
-            Some(("soup", address)) => address.parse().map(ReplayTarget::Soup).map_err(|_| {
-                format!("'{address}' is no address and port; write soup:127.0.0.1:9500 or soup:[::1]:9500")
-            }),
-            _ => Err("write inline, iface:NAME, udp:ADDR:PORT or soup:ADDR:PORT".to_owned()),
+            Some(("udp", address)) => socket(address)
+                .map(ReplayTarget::Udp)
+                .ok_or_else(|| no_socket(address, "udp:233.54.12.111:26477 or udp:[::1]:9001")),
+            Some(("tcp", address)) => socket(address)
+                .map(ReplayTarget::Tcp)
+                .ok_or_else(|| no_socket(address, "tcp:127.0.0.1:9000 or tcp:[::1]:9000")),
+            Some(("soup", address)) => address
+                .parse()
+                .map(ReplayTarget::Soup)
+                .map_err(|_| no_socket(address, "soup:127.0.0.1:9500 or soup:[::1]:9500")),
+            _ => Err("write inline, iface:NAME, udp:ADDR:PORT, tcp:ADDR:PORT or soup:ADDR:PORT".to_owned()),
         }
     }
 }
@@ -204,9 +222,14 @@ impl ReplayArgs {
             (None, Some(Speed::Times(factor)), _) => Pace::Times(factor),
             (None, Some(Speed::Max), _) | (None, None, ReplayTarget::Inline) => Pace::Max,
             // Onto a network nothing floods unless it was asked for.
-            (None, None, ReplayTarget::Interface(_) | ReplayTarget::Udp(_) | ReplayTarget::Soup(_)) => {
-                Pace::Times(1.0)
-            }
+            (
+                None,
+                None,
+                ReplayTarget::Interface(_)
+                | ReplayTarget::Udp(_)
+                | ReplayTarget::Tcp(_)
+                | ReplayTarget::Soup(_),
+            ) => Pace::Times(1.0),
         }
     }
 
@@ -235,6 +258,9 @@ impl ReplayArgs {
         if !onto_interface && self.queue.is_some() {
             return Err("--queue is a transmit queue of an interface: add --to iface:NAME".to_owned());
         }
+        if !matches!(self.to, ReplayTarget::Tcp(_)) && self.flow_port.is_some() {
+            return Err("--flow-port chooses among TCP flows: add --to tcp:ADDR:PORT".to_owned());
+        }
         Ok(())
     }
 }
@@ -262,11 +288,13 @@ mod tests {
         assert_eq!(target("iface:sluice-tx0"), Ok(ReplayTarget::Interface("sluice-tx0".to_owned())));
         let socket = "[ff0e::1]:9001".parse().expect("an address");
         assert_eq!(target("udp:[ff0e::1]:9001"), Ok(ReplayTarget::Udp(socket)));
+        assert_eq!(target("tcp:[ff0e::1]:9001"), Ok(ReplayTarget::Tcp(socket)));
         let socket = "127.0.0.1:0".parse().expect("an address");
         assert_eq!(target("soup:127.0.0.1:0"), Ok(ReplayTarget::Soup(socket)));
         for (text, words) in [
-            ("", "inline, iface:NAME, udp:ADDR:PORT or soup:ADDR:PORT"),
-            ("tcp:1.2.3.4:5", "inline, iface:NAME, udp:ADDR:PORT or soup:ADDR:PORT"),
+            ("", "inline, iface:NAME, udp:ADDR:PORT, tcp:ADDR:PORT or soup:ADDR:PORT"),
+            ("tcp:1.2.3.4", "tcp:127.0.0.1:9000"),
+            ("quic:1.2.3.4:5", "udp:ADDR:PORT, tcp:ADDR:PORT or soup:ADDR:PORT"),
             ("iface:", "ip link"),
             ("iface:sixteen-letters-", "ip link"),
             ("udp:1.2.3.4", "udp:233.54.12.111:26477"),
@@ -284,6 +312,7 @@ mod tests {
         assert_eq!(pace(&[]), Ok(Pace::Max));
         assert_eq!(pace(&["--to", "iface:x"]), Ok(Pace::Times(1.0)));
         assert_eq!(pace(&["--to", "udp:1.2.3.4:5"]), Ok(Pace::Times(1.0)));
+        assert_eq!(pace(&["--to", "tcp:1.2.3.4:5"]), Ok(Pace::Times(1.0)));
         assert_eq!(pace(&["--to", "soup:1.2.3.4:5"]), Ok(Pace::Times(1.0)));
         assert_eq!(pace(&["--to", "iface:x", "--speed", "max"]), Ok(Pace::Max));
         assert_eq!(pace(&["--speed", "original"]), Ok(Pace::Times(1.0)));
@@ -305,6 +334,7 @@ mod tests {
             (&["--dst-port", "9"], "--to iface:NAME"),
             (&["--vlan", "keep"], "--to iface:NAME"),
             (&["--to", "udp:1.2.3.4:5", "--queue", "0"], "--to iface:NAME"),
+            (&["--to", "udp:1.2.3.4:5", "--flow-port", "4000"], "--to tcp:"),
             (&["--config", "a", "--protocol", "native"], "--protocol"),
             (&["--soup-user", "reader"], "--to soup:ADDR:PORT"),
             (&["--to", "soup:[::1]:1", "--soup-session", "eleven-long"], "1 to 10"),

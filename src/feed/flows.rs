@@ -93,6 +93,15 @@ impl Default for FlowLimits {
     }
 }
 
+/// What became of a segment, and whose it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Its fate.
+    pub fate: Fate,
+    /// Its flow; `None` if it carries nothing and belongs to none that is known.
+    pub flow: Option<FlowIndex>,
+}
+
 /// There is no place for another flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowTableFull;
@@ -169,7 +178,7 @@ impl FlowTable {
         segment: &Segment<'_>,
         time_ns: Nanos,
         out: &mut impl FnMut(FlowIndex, FlowEvent<'_>),
-    ) -> Result<Fate, FlowTableFull> {
+    ) -> Result<Taken, FlowTableFull> {
         self.now = self.now.max(time_ns);
         self.expire(out);
         let arrival = Arrival {
@@ -184,14 +193,17 @@ impl FlowTable {
         let index = match self.index.get(&key) {
             Some(known) => *known,
             // A bare acknowledgement, or the end of what was never seen.
-            None if segment.payload.is_empty() && !segment.syn => return Ok(Fate::Empty),
+            None if segment.payload.is_empty() && !segment.syn => {
+                return Ok(Taken { fate: Fate::Empty, flow: None });
+            }
             None => self.begin(key, out).ok_or(FlowTableFull)?,
         };
         if self.flows[index as usize].reassembler.is_succeeded_by(&arrival) {
             self.end(index, FlowEnd::Succeeded, out);
             self.renew(index);
         }
-        Ok(self.feed(index, &arrival, out))
+        let fate = self.feed(index, &arrival, out);
+        Ok(Taken { fate, flow: Some(FlowIndex(index)) })
     }
 
     /// Gives up gaps that are too old at the capture's time `now`.
@@ -428,7 +440,7 @@ mod tests {
         }
 
         fn take(&mut self, segment: Segment<'_>, now: Nanos) -> Result<Fate, FlowTableFull> {
-            self.with(|table, mut out| table.take(&segment, now, &mut out))
+            self.with(|table, mut out| table.take(&segment, now, &mut out)).map(|taken| taken.fate)
         }
     }
 

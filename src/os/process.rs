@@ -1,7 +1,7 @@
 //! What this process and this thread have used so far, as the kernel counts it.
 
 use super::{OsError, error};
-use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
 
 /// What the calling thread has used since it began. Take two and subtract.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -51,6 +51,14 @@ pub fn resident_bytes() -> Result<u64, OsError> {
     })
 }
 
+/// Raises how many files this process may have open to `wished`, as far as it is allowed to, and returns how many those
+/// are now.
+pub fn allow_open_files(wished: u64) -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wished };
+    let raised = wished.min(hard);
+    if soft >= raised || setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_err() { soft } else { raised }
+}
+
 /// The number behind `key` in a file of lines such as `VmRSS:   1024 kB`.
 pub(super) fn kib_of(text: &str, key: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -75,6 +83,14 @@ mod tests {
         let resident = resident_bytes().expect("/proc is mounted");
         assert!(resident >= region.len() as u64, "{resident} bytes with {} touched", region.len());
         assert!(ThreadUsage::of_this_thread().since(faults).minor_faults > 0);
+    }
+
+    #[test]
+    fn open_files_are_raised_as_far_as_allowed_and_never_lowered() {
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the kernel tells");
+        assert_eq!(allow_open_files(1), soft);
+        assert_eq!(allow_open_files(soft + 1), (soft + 1).min(hard));
+        assert_eq!(allow_open_files(u64::MAX), hard);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::sink::SinkError;
 use crate::source::capture::CaptureError;
+use std::net::SocketAddr;
 
 /// Errors of replays.
 #[derive(Debug, thiserror::Error)]
@@ -9,6 +10,17 @@ pub enum ReplayError {
     /// The capture can't be read.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// Nobody accepts a connection.
+    #[error(
+        "cannot connect to {address}: {source}; start what is to receive there first, such as `sluice run` with a tcp \
+         listener, or correct the address behind --to tcp:"
+    )]
+    Connect {
+        /// The receiver's address.
+        address: SocketAddr,
+        /// The kernel's answer.
+        source: std::io::Error,
+    },
     /// The frames can't be sent.
     #[error(transparent)]
     Sink(#[from] SinkError),

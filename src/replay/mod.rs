@@ -1,8 +1,9 @@
-//! Replays: captures sent to an interface or a UDP destination, or served to clients, at their own pace, another, or none;
-//! and made-up captures for machines that have none.
+//! Replays: captures sent to an interface, a UDP destination or TCP connections, or served to clients, at their own pace,
+//! another, or none; and made-up captures for machines that have none.
 
 pub mod soup_server;
 pub mod synthetic;
+pub mod tcp;
 
 mod error;
 mod progress;

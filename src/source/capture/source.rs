@@ -78,7 +78,9 @@ impl FrameSource for CaptureSource {
             return 0;
         }
         if self.feed.refill() {
+            // The caller learns of it before it is shown a frame.
             self.begin_again();
+            return 0;
         }
         let (mut frames, mut bytes_left) = (0, budget.bytes);
         // A burst never crosses the end of a loop: the shard asks in between whether the source begins again.
@@ -154,19 +156,6 @@ mod tests {
         taken
     }
 
-    /// Polls with a small budget until the end, waiting for the loader thread as often as it takes.
-    fn drain(source: &mut CaptureSource) -> Vec<Vec<u8>> {
-        let mut all = Vec::new();
-        while !source.exhausted() {
-            let some = take(source, 1, Budget { frames: 64, bytes: 1 << 20 });
-            if some.is_empty() {
-                std::thread::yield_now();
-            }
-            all.extend(some.into_iter().map(|(_, _, bytes)| bytes));
-        }
-        all
-    }
-
     #[test]
     fn a_capture_in_memory_is_looped() {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -200,7 +189,18 @@ mod tests {
         (options.loops, options.memory_bytes) = (3, 0);
         let mut source = open_with_blocks(&options, 300_000).expect("it opens");
         assert_eq!(source.frames_total(), None);
-        let all = drain(&mut source);
+        let mut all = Vec::new();
+        while !source.exhausted() {
+            // Each loop's beginning is told before its first frame, also where the loader was behind.
+            let begins = source.begins_again();
+            let some = take(&mut source, 1, Budget { frames: 64, bytes: 1 << 20 });
+            assert!(some.is_empty() || begins == (all.len() == 3_000 || all.len() == 6_000), "{}", all.len());
+            if some.is_empty() {
+                assert!(!begins, "what begins is there");
+                std::thread::yield_now();
+            }
+            all.extend(some.into_iter().map(|(_, _, bytes)| bytes));
+        }
         assert_eq!(all.len(), 9_000);
         assert!(all.iter().enumerate().all(|(n, bytes)| *bytes == frame(n % 3_000, 1_000)));
         let report = source.report().expect("the loader has ended");
