@@ -172,3 +172,281 @@ impl Intake {
         self.frames.rejected[reason as usize] += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{MessageReject, Priority, Protocol};
+    use crate::feed::{ConnectionSettings, InletSettings, IntakeSettings, Producers};
+    use crate::limits::PRODUCER_WINDOW;
+    use crate::wire::Message;
+    use crate::wire::native_v2::{
+        Control, EventFrame, Frame, Topic, encode_control, encode_event, frame_bytes, parse,
+    };
+    use proptest::prelude::*;
+
+    const ONE: ConnectionIndex = ConnectionIndex(0);
+    const TWO: ConnectionIndex = ConnectionIndex(1);
+    const MS: Nanos = 1_000_000;
+
+    /// Keeps what it accepts; has room for so many messages.
+    struct Room {
+        left: usize,
+        taken: Vec<(u32, u64, Vec<u8>)>,
+    }
+
+    impl Room {
+        fn of(left: usize) -> Room {
+            Room { left, taken: Vec::new() }
+        }
+    }
+
+    impl Outlet for Room {
+        fn accept(&mut self, message: &Message<'_>, accepted: &Accepted) -> Result<(), MessageReject> {
+            assert!(self.left > 0, "nobody asked for room");
+            self.left -= 1;
+            self.taken.push((accepted.session, message.sequence, message.body.to_vec()));
+            Ok(())
+        }
+
+        fn has_room(&mut self, _: Protocol, _: u16, _: usize) -> bool {
+            self.left > 0
+        }
+    }
+
+    fn intake(unit_bytes_max: usize) -> Intake {
+        let inlet = InletSettings {
+            name: "in".to_owned(),
+            protocol: Protocol::Native,
+            unit_bytes_max,
+            idle_ns: 500 * MS,
+            handshake_ns: 100 * MS,
+            unfinished_ns: 200 * MS,
+            soup: None,
+        };
+        let settings = IntakeSettings { streams_max: 4, endpoints_max: 4, ..IntakeSettings::default() };
+        let connections = ConnectionSettings { inlets: vec![inlet], connections_max: 2 };
+        let mut intake = Intake::with_connections(&settings, connections, Producers::allocate(1, &[], None));
+        intake.connections.opened(ONE, InletIndex(0), 0);
+        intake.connections.opened(TWO, InletIndex(0), 0);
+        intake
+    }
+
+    fn v1(payload: &[u8]) -> Vec<u8> {
+        [&(6 + payload.len() as u32).to_be_bytes()[..], b"\x02\x00\x03abc", payload].concat()
+    }
+
+    fn v2(producer: u64, sequence: u64, payload: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let topic = Topic::Name(b"abc");
+        let priority = Priority::Medium;
+        let event = EventFrame { producer, sequence, time_ns: 7, kind: 1, priority, topic, payload };
+        encode_event(&event, &mut frame);
+        frame
+    }
+
+    fn word(control: Control<'_>, producer: u64) -> Vec<u8> {
+        let mut frame = Vec::new();
+        encode_control(&control, producer, &mut frame);
+        frame
+    }
+
+    fn hello(producer: u64) -> Vec<u8> {
+        word(Control::Hello { producer, acknowledged: 0, durable: false }, producer)
+    }
+
+    /// Shows all bytes, as a port does: what is not taken again, as long as there is no room after making some.
+    fn feed(intake: &mut Intake, connection: ConnectionIndex, bytes: &[u8], room: &mut Room) -> Next {
+        let mut at = 0;
+        loop {
+            let took = intake.take_bytes(connection, &bytes[at..], 0, room);
+            at += took.bytes;
+            match took.next {
+                Next::Wait => room.left += 1,
+                Next::Close(_) => return took.next,
+                Next::Continue => {
+                    assert_eq!(at, bytes.len());
+                    return Next::Continue;
+                }
+            }
+        }
+    }
+
+    /// What is said to the peer, word by word.
+    fn replies(intake: &mut Intake, connection: ConnectionIndex) -> Vec<String> {
+        let mut said = Vec::new();
+        let mut into = [0; 512];
+        while let Some(speaker) = intake.connections.next_reply() {
+            let bytes = intake.connections.reply(speaker, &mut into);
+            let mut at = 0;
+            while at < bytes {
+                let length = frame_bytes(&into[at..bytes]).expect("a whole header") as usize;
+                let frame = parse(&into[at..at + length]).expect("a good frame");
+                let Frame::Control(control) = frame else { panic!("an event from the server") };
+                if speaker == connection {
+                    said.push(format!("{control:?}"));
+                }
+                at += length;
+            }
+        }
+        said
+    }
+
+    proptest! {
+        /// However a stream is cut, and however often there is no room, each frame is met once, in order.
+        #[test]
+        fn cuts_and_waits_change_nothing(
+            sizes in prop::collection::vec(0usize..200, 1..30),
+            cuts in prop::collection::vec(1usize..90, 1..60),
+            room in 0usize..5,
+        ) {
+            let mut intake = intake(160);
+            let frames: Vec<Vec<u8>> = sizes.iter().enumerate().map(|(at, size)| match at % 2 {
+                0 => v1(&vec![at as u8; *size]),
+                _ => v2(1, at as u64, &vec![at as u8; *size]),
+            }).collect();
+            let bytes = frames.concat();
+            let mut room = Room::of(room);
+            let mut rest = &bytes[..];
+            for cut in cuts.iter().cycle() {
+                let (piece, behind) = rest.split_at((*cut).min(rest.len()));
+                prop_assert_eq!(feed(&mut intake, ONE, piece, &mut room), Next::Continue);
+                rest = behind;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            let small = frames.iter().filter(|frame| frame.len() <= 160).count();
+            prop_assert_eq!(room.taken.len(), small);
+            prop_assert_eq!(intake.connections.bytes_taken, bytes.len() as u64);
+            let book = &intake.messages;
+            prop_assert_eq!(book.rejected[MessageReject::TooLarge as usize] as usize, frames.len() - small);
+            prop_assert_eq!(intake.connections.closed(ONE), (0, false));
+        }
+    }
+
+    #[test]
+    fn a_session_accepts_each_number_once_and_acknowledges_what_is_processed() {
+        let mut intake = intake(4_096);
+        let mut room = Room::of(100);
+        assert_eq!(feed(&mut intake, ONE, &hello(9), &mut room), Next::Continue);
+        assert_eq!(replies(&mut intake, ONE), ["Welcome { received: 0, durable: 0 }"]);
+        let events = [v2(9, 1, b"a"), v2(9, 2, b"b"), v2(9, 2, b"b"), v2(9, 3, b"c")].concat();
+        assert_eq!(feed(&mut intake, ONE, &events, &mut room), Next::Continue);
+        let numbers: Vec<(u32, u64)> =
+            room.taken.iter().map(|(session, number, _)| (*session, *number)).collect();
+        assert_eq!(numbers, [(1, 1), (1, 2), (1, 3)]);
+        assert_eq!((intake.messages.accepted, intake.messages.duplicate), (3, 1));
+        assert_eq!(replies(&mut intake, ONE), ["Ack { received: 0, durable: 0 }"], "for the copy");
+        intake.connections.processed(1, 2);
+        assert_eq!(replies(&mut intake, ONE), [""; 0], "1 is under way");
+        assert_eq!(intake.connections.ended(ONE), Next::Continue);
+        intake.connections.processed(1, 1);
+        intake.connections.processed(1, 3);
+        assert_eq!(replies(&mut intake, ONE), ["Ack { received: 3, durable: 0 }"]);
+        assert_eq!(intake.connections.ended(ONE), Next::Close(CloseReason::PeerClosed));
+        intake.connections.closed(ONE);
+        // It comes again, and sends more than it has to.
+        intake.connections.opened(ONE, InletIndex(0), 0);
+        let again = [hello(9), v2(9, 3, b"c"), v2(9, 4, b"d")].concat();
+        assert_eq!(feed(&mut intake, ONE, &again, &mut room), Next::Continue);
+        assert_eq!(replies(&mut intake, ONE)[0], "Welcome { received: 3, durable: 0 }");
+        assert_eq!((intake.messages.accepted, intake.messages.duplicate), (4, 2));
+    }
+
+    #[test]
+    fn what_breaks_a_session_is_named_to_its_peer() {
+        let durable = word(Control::Hello { producer: 9, acknowledged: 0, durable: true }, 9);
+        let mut damaged = v2(9, 1, b"a");
+        damaged[50] ^= 1;
+        let cases: [(Vec<u8>, CloseReason); 8] = [
+            (durable, CloseReason::NotOffered),
+            (hello(0), CloseReason::SessionViolation),
+            ([hello(9), hello(9)].concat(), CloseReason::SessionViolation),
+            ([hello(9), v2(9, 2, b"a")].concat(), CloseReason::SessionViolation),
+            ([hello(9), v2(8, 1, b"a")].concat(), CloseReason::SessionViolation),
+            ([hello(9), v1(b"a")].concat(), CloseReason::SessionViolation),
+            ([hello(9), damaged].concat(), CloseReason::BadFrame),
+            ([hello(9), v2(9, 1, &[0; 5_000])].concat(), CloseReason::FrameTooLarge),
+        ];
+        for (bytes, reason) in cases {
+            let mut intake = intake(4_096);
+            assert_eq!(feed(&mut intake, ONE, &bytes, &mut Room::of(9)), Next::Close(reason), "{bytes:x?}");
+            let said = replies(&mut intake, ONE);
+            let last = said.last().expect("an error");
+            assert!(last.starts_with(&format!("Error {{ code: {}", reason as u8)), "{said:?}");
+            assert_eq!(intake.messages.accepted, 0);
+        }
+    }
+
+    #[test]
+    fn a_producer_has_one_connection_and_there_are_so_many_producers() {
+        let mut intake = intake(4_096);
+        let mut room = Room::of(9);
+        feed(&mut intake, ONE, &hello(9), &mut room);
+        assert_eq!(feed(&mut intake, TWO, &hello(8), &mut room), Next::Close(CloseReason::ProducersFull));
+        intake.connections.closed(TWO);
+        intake.connections.opened(TWO, InletIndex(0), 0);
+        assert_eq!(feed(&mut intake, TWO, &hello(9), &mut room), Next::Continue);
+        let said = replies(&mut intake, ONE);
+        assert!(said.iter().any(|word| word.starts_with("Error")), "{said:?}");
+        assert_eq!(intake.connections.tick(ONE, 1), Next::Close(CloseReason::Superseded));
+        assert_eq!(
+            feed(&mut intake, ONE, &v2(9, 1, b"a"), &mut room),
+            Next::Close(CloseReason::SessionViolation)
+        );
+        intake.connections.closed(ONE);
+        assert_eq!(feed(&mut intake, TWO, &v2(9, 1, b"a"), &mut room), Next::Continue);
+        intake.connections.processed(1, 1);
+        assert_eq!(
+            replies(&mut intake, TWO).last().map(String::as_str),
+            Some("Ack { received: 1, durable: 0 }")
+        );
+    }
+
+    #[test]
+    fn a_producer_waits_when_its_window_is_full() {
+        let mut intake = intake(4_096);
+        let mut room = Room::of(10_000);
+        feed(&mut intake, ONE, &hello(9), &mut room);
+        let events: Vec<u8> = (1..=PRODUCER_WINDOW + 1).flat_map(|sequence| v2(9, sequence, b"")).collect();
+        let took = intake.take_bytes(ONE, &events, 0, &mut room);
+        assert_eq!((took.next, room.taken.len() as u64), (Next::Wait, PRODUCER_WINDOW));
+        intake.connections.processed(1, 1);
+        let took = intake.take_bytes(ONE, &events[took.bytes..], 0, &mut room);
+        assert_eq!((took.next, room.taken.len() as u64), (Next::Continue, PRODUCER_WINDOW + 1));
+    }
+
+    #[test]
+    fn deadlines_are_named() {
+        let mut room = Room::of(9);
+        let mut intake = intake(4_096);
+        assert_eq!(intake.connections.tick(ONE, 100 * MS), Next::Continue);
+        assert_eq!(intake.connections.tick(ONE, 101 * MS), Next::Close(CloseReason::HandshakeTimeout));
+        intake.take_bytes(TWO, &v1(b"x"), 50 * MS, &mut room);
+        assert_eq!(intake.connections.tick(TWO, 550 * MS), Next::Continue);
+        assert_eq!(intake.connections.tick(TWO, 551 * MS), Next::Close(CloseReason::Idle));
+        // A frame that drips in does not get more time by dripping.
+        let frame = v1(b"slowly");
+        intake.take_bytes(TWO, &frame[..3], 600 * MS, &mut room);
+        intake.take_bytes(TWO, &frame[3..6], 790 * MS, &mut room);
+        assert_eq!(intake.connections.tick(TWO, 801 * MS), Next::Close(CloseReason::UnfinishedFrame));
+        assert_eq!((intake.connections.bytes_held(), intake.connections.closed(TWO)), (6, (6, false)));
+    }
+
+    #[test]
+    fn a_length_bomb_costs_nothing() {
+        let mut intake = intake(4_096);
+        let bomb = [&u32::MAX.to_be_bytes()[..], b"\x02"].concat();
+        assert_eq!(feed(&mut intake, ONE, &bomb, &mut Room::of(1)), Next::Close(CloseReason::FrameTooLarge));
+        let large = [&(10u32 << 20).to_be_bytes()[..], &[0; 100]].concat();
+        assert_eq!(feed(&mut intake, TWO, &large, &mut Room::of(1)), Next::Continue);
+        assert_eq!(intake.connections.bytes_held(), 0);
+        let mut rest = vec![0; (10 << 20) - 100];
+        rest.extend(v1(b"behind it"));
+        let mut room = Room::of(1);
+        assert_eq!(feed(&mut intake, TWO, &rest, &mut room), Next::Continue);
+        assert_eq!(room.taken.len(), 1);
+        assert_eq!(intake.messages.rejected[MessageReject::TooLarge as usize], 1);
+    }
+}

@@ -1,7 +1,8 @@
 //! How connections come and go. Invariant: each one that came is counted as opened, and closed for exactly one reason.
 
 use super::connection::{Phase, Slot};
-use super::port::{Inlet, LAST_WORDS_NS, NetPort};
+use super::inlets::Inlet;
+use super::port::{LAST_WORDS_NS, NetPort};
 use crate::config::Listener;
 use crate::event::{CloseReason, ConnectionIndex, InletIndex, Nanos, Protocol};
 use crate::os::uring::{Operation, Token};

@@ -3,6 +3,7 @@
 mod connection;
 mod connector;
 mod error;
+mod inlets;
 mod lifecycle;
 mod limits;
 mod port;

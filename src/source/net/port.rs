@@ -4,13 +4,10 @@
 //! connection; a connection that waits holds up no other one.
 
 use super::connection::{Phase, Slot};
-use super::connector::Route;
-use super::limits::{self, Visitors};
-use super::settings::{InletKind, NetSettings};
-use super::sockets::ListeningSocket;
-use super::{GivenStream, NetError, NetReport};
-use crate::config::Listener;
-use crate::event::{CloseReason, ConnectionIndex, FrameReject, InletIndex, Nanos};
+use super::inlets::{Inlet, open_inlet};
+use super::settings::NetSettings;
+use super::{NetError, NetReport};
+use crate::event::{CloseReason, ConnectionIndex, Nanos};
 use crate::feed::Next;
 use crate::ledger::ConnectionBook;
 use crate::os::uring::{Chunk, Completion, GroupIndex, Operation, Token, Uring};
@@ -32,18 +29,6 @@ const WAITING_CHUNKS_MAX: usize = 4;
 /// Time that a peer has to take the last words of a connection.
 pub(super) const LAST_WORDS_NS: Nanos = 1_000_000_000;
 
-/// How an inlet lives.
-pub(super) enum Inlet {
-    /// It accepts.
-    Listener { settings: Listener, socket: ListeningSocket, visitors: Visitors, accepting: bool },
-    /// It takes datagrams.
-    Datagrams { settings: Listener, socket: ListeningSocket, receiving: bool, quiet: bool },
-    /// It connects.
-    Connector { route: Route },
-    /// It was there.
-    Given { stream: Option<GivenStream> },
-}
-
 /// The byte streams and datagrams of one shard.
 pub struct NetPort {
     pub(super) ring: Uring,
@@ -55,7 +40,7 @@ pub struct NetPort {
     pub(super) closing: Vec<u32>,
     completions: Vec<Completion>,
     streams: GroupIndex,
-    datagrams: GroupIndex,
+    pub(super) datagrams: GroupIndex,
     buffers: u32,
     pub(super) book: ConnectionBook,
     next_tick: Nanos,
@@ -364,46 +349,6 @@ impl NetPort {
         }
     }
 
-    fn datagram(&mut self, completion: Completion, now: Nanos, handler: &mut dyn StreamHandler) {
-        let index = completion.token.index;
-        let Inlet::Datagrams { settings, receiving, quiet, .. } = &mut self.inlets[index as usize] else {
-            return;
-        };
-        *receiving &= completion.more;
-        let Some(chunk) = completion.chunk else { return };
-        *quiet = false;
-        match self.ring.datagram(&chunk) {
-            Some(found) if !limits::is_allowed(settings, found.source) => {
-                handler.refuse_datagram(FrameReject::SourceNotAllowed);
-            }
-            Some(found) if found.truncated || found.payload.len() > settings.frame_bytes_max => {
-                handler.refuse_datagram(FrameReject::Truncated);
-            }
-            Some(found) => handler.datagram(InletIndex(index as u16), found.payload, now),
-            None => handler.refuse_datagram(FrameReject::Truncated),
-        }
-        self.ring.release(chunk);
-    }
-
-    /// Asks for what inlets bring, wherever it is not asked for.
-    fn arm_inlets(&mut self) {
-        for (index, inlet) in self.inlets.iter_mut().enumerate() {
-            let index = index as u32;
-            let token = |operation| Token { operation, index, generation: 0 };
-            match inlet {
-                Inlet::Listener { accepting, .. } if !*accepting && !self.stopping => {
-                    *accepting = true;
-                    self.ring.accept(index, token(Operation::Accept));
-                }
-                Inlet::Datagrams { receiving, .. } if !*receiving => {
-                    *receiving = true;
-                    self.ring.receive_datagrams(index, self.datagrams, token(Operation::ReceiveDatagrams));
-                }
-                _ => {}
-            }
-        }
-    }
-
     #[cold]
     fn tick(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
         self.next_tick = now + TICK_NS;
@@ -433,26 +378,6 @@ impl NetPort {
         }
         self.bury(Nanos::MAX, handler);
     }
-}
-
-fn open_inlet(kind: InletKind, lines: &mut Vec<String>) -> Result<Inlet, NetError> {
-    Ok(match kind {
-        InletKind::Listener(settings) => {
-            let socket = super::sockets::listen(&settings)?;
-            lines.push([&settings.name, " on ", &socket.place].concat());
-            if settings.connections_max > 0 {
-                Inlet::Listener { settings, socket, visitors: Visitors::default(), accepting: false }
-            } else {
-                Inlet::Datagrams { settings, socket, receiving: false, quiet: false }
-            }
-        }
-        InletKind::Connector(settings) => {
-            let servers: Vec<String> = settings.servers.iter().map(ToString::to_string).collect();
-            lines.push([&settings.name, " to ", &servers.join(", ")].concat());
-            Inlet::Connector { route: Route::new(&settings) }
-        }
-        InletKind::Given(stream) => Inlet::Given { stream: Some(stream) },
-    })
 }
 
 impl StreamSource for NetPort {
