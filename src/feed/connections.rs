@@ -179,6 +179,14 @@ impl Connections {
             return Next::Continue;
         }
         let unfinished = slot.held > 0 && slot.held < slot.unit_bytes || slot.discard > 0;
+        if let Session::Leaving { producer } = slot.session
+            && self.producers.is_settled(producer)
+            && !slot.say.anything()
+            && slot.held == 0
+        {
+            // All is acknowledged: the producer waits for the end.
+            return Next::Close(CloseReason::PeerClosed);
+        }
         let reason = if !slot.greeted && passed(slot.opened_ns, limits.handshake_ns) {
             CloseReason::HandshakeTimeout
         } else if unfinished && passed(slot.unit_since_ns, limits.unfinished_ns) {

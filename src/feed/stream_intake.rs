@@ -92,6 +92,7 @@ impl Intake {
             producers: &mut self.connections.producers,
             connection,
             now,
+            first: !slot.greeted,
             superseded: None,
             broken: None,
         };

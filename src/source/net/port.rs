@@ -45,6 +45,8 @@ pub struct NetPort {
     pub(super) book: ConnectionBook,
     next_tick: Nanos,
     pub(super) stopping: bool,
+    /// Whether the listeners' queues were emptied after the stop.
+    pub(super) swept: bool,
     broken: Option<io::Error>,
 }
 
@@ -78,6 +80,7 @@ impl NetPort {
             book: ConnectionBook::default(),
             next_tick: 0,
             stopping: false,
+            swept: false,
             broken: None,
         };
         Ok((port, NetReport { inlets: lines, ..report }))
@@ -398,6 +401,9 @@ impl StreamSource for NetPort {
             self.complete(completion, now, handler);
         }
         self.completions = completions;
+        if self.stopping && !self.swept {
+            self.sweep(now, handler);
+        }
         self.arm_starved();
         if work > 0 {
             // Datagrams were shown as they came.
@@ -433,7 +439,7 @@ impl StreamSource for NetPort {
     fn exhausted(&self) -> bool {
         let quiet = |inlet: &Inlet| !matches!(inlet, Inlet::Datagrams { quiet: false, .. });
         let over = self.slots.iter().all(|slot| slot.phase == Phase::Free);
-        self.broken.is_some() || self.stopping && over && self.inlets.iter().all(quiet)
+        self.broken.is_some() || self.swept && over && self.inlets.iter().all(quiet)
     }
 
     fn book(&self) -> ConnectionBook {

@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// Connections that the kernel queues for us before it refuses: its own usual maximum (net.core.somaxconn).
-const BACKLOG: i32 = 4_096;
+pub(super) const BACKLOG: i32 = 4_096;
 
 /// A socket that listens, or takes datagrams.
 #[derive(Debug)]
