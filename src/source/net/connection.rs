@@ -48,6 +48,8 @@ pub(super) struct Slot {
     pub(super) more_to_say: bool,
     /// Whether its peer was told something since it began to close.
     pub(super) spoke: bool,
+    /// Whether nothing is left to do but to wait for the ends of its requests: none is made any more.
+    pub(super) over: bool,
     pub(super) reason: Option<CloseReason>,
     pub(super) closing_since: Nanos,
 }

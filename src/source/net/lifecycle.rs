@@ -196,7 +196,8 @@ impl NetPort {
             finish_sending(slot);
             return false;
         }
-        if slot.receiving {
+        self.slots[index as usize].over = true;
+        if self.slots[index as usize].receiving {
             self.withdraw(index);
             return false;
         }

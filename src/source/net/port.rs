@@ -187,7 +187,7 @@ impl NetPort {
     pub(super) fn arm(&mut self, index: u32) {
         let slot = &self.slots[index as usize];
         let wanted = matches!(slot.phase, Phase::Open | Phase::Closing) && slot.end.is_none();
-        if wanted && !slot.receiving && !slot.starved {
+        if wanted && !slot.over && !slot.receiving && !slot.starved {
             let (file, token) = (self.file_of(index), self.token(Operation::Receive, index));
             self.slots[index as usize].receiving = true;
             self.ring.receive(file, self.streams, token);
