@@ -464,7 +464,7 @@ mod tests {
         encode_control(&Control::Heartbeat, 7, &mut heartbeat);
         let mut ack = Vec::new();
         encode_control(&CONTROLS[3], 7, &mut ack);
-        let cases: [(&[u8], usize, u8, &str); 13] = [
+        let cases: [(&[u8], usize, u8, &str); 12] = [
             (&event, 0, b'X', "magic"),
             (&event, 4, 7, "type"),
             (&event, 5, 2, "flags"),

@@ -54,7 +54,15 @@ pub(super) struct Slot {
     pub(super) closing_since: Nanos,
 }
 
+/// Chunks that a connection can hold before its list of them grows.
+const PENDING_CHUNKS: usize = 64;
+
 impl Slot {
+    /// A free place.
+    pub(super) fn new() -> Slot {
+        Slot { pending: VecDeque::with_capacity(PENDING_CHUNKS), ..Slot::default() }
+    }
+
     /// Whether nothing that came is left to be shown.
     #[inline]
     pub(super) fn is_served(&self) -> bool {

@@ -68,7 +68,7 @@ impl NetPort {
         let port = NetPort {
             ring,
             inlets,
-            slots: (0..connections).map(|_| Slot::default()).collect(),
+            slots: (0..connections).map(|_| Slot::new()).collect(),
             free: (0..connections as u32).rev().collect(),
             ready: VecDeque::with_capacity(connections),
             starved: VecDeque::with_capacity(connections),

@@ -1,9 +1,6 @@
 //! `sluice replay --to soup`: what clients get that log in by hand, over real sockets.
 
-#[path = "common/program.rs"]
-mod program;
-
-use program::{capture, decoded, json_file, number, sluice, text, total, word};
+use crate::program::{capture, decoded, json_file, number, sluice, text, total, word};
 use serde_json::Value;
 use sluice::event::{MessageReject, Protocol};
 use sluice::replay::synthetic::{itch_session, write_pcap};
