@@ -299,6 +299,12 @@ impl Connections {
         (taken, slot.held >= slot.unit_bytes)
     }
 
+    /// Gives up the last `count` of the held bytes, which will be shown again.
+    #[cold]
+    pub(super) fn let_go(&mut self, connection: ConnectionIndex, count: usize) {
+        self.slots[connection.0 as usize].held -= count as u32;
+    }
+
     /// Takes the held bytes of a connection out, for decoding, and leaves nothing.
     #[inline]
     pub(super) fn held(&self, connection: ConnectionIndex) -> std::ops::Range<usize> {
