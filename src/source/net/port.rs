@@ -26,6 +26,9 @@ const TICK_NS: Nanos = 10_000_000;
 /// Chunks that a waiting connection may hold before its receive is withdrawn.
 const WAITING_CHUNKS_MAX: usize = 4;
 
+/// Time that connections may wait and keep all buffers from others: a processor that runs has made room long before.
+const SPILL_AFTER_NS: Nanos = 2_000_000;
+
 /// Time that a peer has to take the last words of a connection.
 pub(super) const LAST_WORDS_NS: Nanos = 1_000_000_000;
 
@@ -45,6 +48,7 @@ pub struct NetPort {
     pub(super) book: ConnectionBook,
     next_tick: Nanos,
     pub(super) stopping: bool,
+    pub(super) stopping_since: Option<Nanos>,
     broken: Option<io::Error>,
 }
 
@@ -78,6 +82,7 @@ impl NetPort {
             book: ConnectionBook::default(),
             next_tick: 0,
             stopping: false,
+            stopping_since: None,
             broken: None,
         };
         Ok((port, NetReport { inlets: lines, ..report }))
@@ -131,6 +136,7 @@ impl NetPort {
             slot.withdrawing = false;
         }
         if let Some(chunk) = completion.chunk {
+            slot.heard_ns = now;
             self.book.bytes_received += chunk.len() as u64;
             self.keep_or_lose(index, chunk);
         }
@@ -156,7 +162,6 @@ impl NetPort {
         } else if !slot.receiving && slot.waiting_since.is_none() {
             self.arm(index);
         }
-        let _ = now;
     }
 
     #[inline]
@@ -302,15 +307,25 @@ impl NetPort {
         if scarce || self.slots[index as usize].pending.len() > WAITING_CHUNKS_MAX {
             self.withdraw(index);
         }
-        if scarce {
-            self.spill(index);
+    }
+
+    /// Others could go on and have no buffer, because those that wait for room hold them all: these are copied out. It
+    /// can't be more than all buffers hold, as often as connections begin to wait.
+    #[cold]
+    #[inline(never)]
+    fn relieve_starved(&mut self, now: Nanos) {
+        let could_go_on = |index: &u32| self.slots[*index as usize].waiting_since.is_none();
+        if self.ring.offered(self.streams) > 0 || !self.starved.iter().any(could_go_on) {
+            return;
+        }
+        for index in 0..self.slots.len() as u32 {
+            let since = self.slots[index as usize].waiting_since;
+            if since.is_some_and(|since| now.saturating_sub(since) > SPILL_AFTER_NS) {
+                self.spill(index);
+            }
         }
     }
 
-    /// Buffers are getting scarce, and this connection keeps some while it waits: copies them out, so that others have
-    /// them. It can't be more than its socket and the buffers held when it began to wait.
-    #[cold]
-    #[inline(never)]
     fn spill(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         slot.spilled.drain(..slot.spilled_at);
@@ -361,7 +376,11 @@ impl NetPort {
                 }
             }
         }
-        self.connect_due(now, handler);
+        if self.stopping {
+            self.shut_quiet(now);
+        } else {
+            self.connect_due(now, handler);
+        }
     }
 
     /// The ring is of no use any more: everything ends.
@@ -398,7 +417,10 @@ impl StreamSource for NetPort {
             self.complete(completion, now, handler);
         }
         self.completions = completions;
-        self.arm_starved();
+        if !self.starved.is_empty() {
+            self.relieve_starved(now);
+            self.arm_starved();
+        }
         if work > 0 {
             // Datagrams were shown as they came.
             handler.flush();
@@ -426,8 +448,8 @@ impl StreamSource for NetPort {
         }
     }
 
-    fn stop(&mut self, now: Nanos) {
-        self.stop_taking(now);
+    fn stop(&mut self) {
+        self.stop_taking();
     }
 
     fn exhausted(&self) -> bool {
