@@ -27,7 +27,7 @@ const TICK_NS: Nanos = 10_000_000;
 const WAITING_CHUNKS_MAX: usize = 4;
 
 /// Time that connections may wait and keep all buffers from others: a processor that runs has made room long before.
-const SPILL_AFTER_NS: Nanos = 2_000_000;
+const SPILL_AFTER_NS: Nanos = 20_000_000;
 
 /// Time that a peer has to take the last words of a connection.
 pub(super) const LAST_WORDS_NS: Nanos = 1_000_000_000;
@@ -330,6 +330,7 @@ impl NetPort {
         let slot = &mut self.slots[index as usize];
         slot.spilled.drain(..slot.spilled_at);
         slot.spilled_at = 0;
+        slot.spilled.reserve(slot.pending.iter().map(Chunk::len).sum());
         while let Some(chunk) = slot.pending.pop_front() {
             slot.spilled.extend_from_slice(self.ring.bytes(&chunk));
             self.ring.release(chunk);
