@@ -24,7 +24,6 @@ pub struct Shard<S> {
     burst: usize,
     can_wait: bool,
     board: Board,
-    last_work: Nanos,
 }
 
 /// The name of a shard's agent.
@@ -71,7 +70,6 @@ impl<S: FrameSource> Shard<S> {
             wire_to_receive: LatencyRecorder::default(),
             burst,
             board: Board::default(),
-            last_work: 0,
         }
     }
 
@@ -161,7 +159,6 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
     }
 
     fn on_start(&mut self, now: Nanos) {
-        self.last_work = now;
         let Some(outlet) = &mut self.outlet else { return };
         if let Some(port) = &mut self.port {
             let lane = self.sources.len() as u16;
@@ -192,9 +189,6 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
             work += port.poll(now, &mut Inlets { intake: &mut self.intake, outlet, lane });
             outlet.flush();
         }
-        if work > 0 {
-            self.last_work = now;
-        }
         work
     }
 
@@ -214,7 +208,7 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
     fn stop(&mut self) {
         self.sources.iter_mut().for_each(FrameSource::stop);
         if let Some(port) = &mut self.port {
-            port.stop(self.last_work);
+            port.stop();
         }
     }
 

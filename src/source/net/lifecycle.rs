@@ -13,6 +13,13 @@ use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
+/// A peer that says nothing for so long while the appliance stops has said what it wanted: some round trips, and the time
+/// that a kernel needs to open a closed window again.
+const STOP_QUIET_NS: Nanos = 100_000_000;
+
+/// Time that a stopping appliance reads on from peers that do not pause.
+const STOP_READING_NS: Nanos = 2_000_000_000;
+
 impl Inlet {
     /// Nothing has come for a turn.
     pub(super) fn hush(&mut self) {
@@ -55,10 +62,6 @@ impl NetPort {
             self.book.opened += 1;
             self.book.closed[reason as usize] += 1;
             return;
-        }
-        if self.stopping {
-            // It was there before the stop: what it has sent until now is taken.
-            let _ = SockRef::from(&file).shutdown(Shutdown::Read);
         }
         self.open_connection(inlet, file, peer, now, handler);
     }
@@ -238,9 +241,9 @@ impl NetPort {
         self.free.push(index);
     }
 
-    /// No new connections, and no more bytes than the peers have sent until now.
+    /// No new connections; those that are there end when their peers pause, see [`shut_quiet`](NetPort::shut_quiet).
     #[cold]
-    pub(super) fn stop_taking(&mut self, now: Nanos) {
+    pub(super) fn stop_taking(&mut self) {
         self.stopping = true;
         for (index, inlet) in self.inlets.iter_mut().enumerate() {
             let index = index as u32;
@@ -253,10 +256,6 @@ impl NetPort {
                 Inlet::Datagrams { .. } | Inlet::Given { .. } => {}
             }
         }
-        for slot in self.slots.iter().filter(|slot| slot.phase == Phase::Open) {
-            // What is in the socket is still read; behind it comes the end.
-            with_socket(slot, |socket| socket.shutdown(Shutdown::Read));
-        }
         for index in 0..self.slots.len() as u32 {
             let slot = &self.slots[index as usize];
             if slot.phase == Phase::Connecting {
@@ -265,7 +264,21 @@ impl NetPort {
                 self.ring.cancel(token(Operation::Connect), token(Operation::Cancel));
             }
         }
-        let _ = now;
+    }
+
+    /// Ends the reading of connections whose peers have said all for now, and after a while of the others, too. What is
+    /// in the socket by then is still read; behind it comes the end.
+    #[cold]
+    pub(super) fn shut_quiet(&mut self, now: Nanos) {
+        let since = *self.stopping_since.get_or_insert(now);
+        let late = now.saturating_sub(since) > STOP_READING_NS;
+        for slot in self.slots.iter_mut().filter(|slot| slot.phase == Phase::Open && !slot.shut) {
+            let quiet = slot.is_served() && now.saturating_sub(slot.heard_ns) > STOP_QUIET_NS;
+            if quiet || late {
+                slot.shut = true;
+                with_socket(slot, |socket| socket.shutdown(Shutdown::Read));
+            }
+        }
     }
 }
 

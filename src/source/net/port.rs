@@ -26,6 +26,9 @@ const TICK_NS: Nanos = 10_000_000;
 /// Chunks that a waiting connection may hold before its receive is withdrawn.
 const WAITING_CHUNKS_MAX: usize = 4;
 
+/// Time that connections may wait and keep all buffers from others: a processor that runs has made room long before.
+const SPILL_AFTER_NS: Nanos = 20_000_000;
+
 /// Time that a peer has to take the last words of a connection.
 pub(super) const LAST_WORDS_NS: Nanos = 1_000_000_000;
 
@@ -47,6 +50,7 @@ pub struct NetPort {
     pub(super) stopping: bool,
     /// Whether the listeners' queues were emptied after the stop.
     pub(super) swept: bool,
+    pub(super) stopping_since: Option<Nanos>,
     broken: Option<io::Error>,
 }
 
@@ -81,6 +85,7 @@ impl NetPort {
             next_tick: 0,
             stopping: false,
             swept: false,
+            stopping_since: None,
             broken: None,
         };
         Ok((port, NetReport { inlets: lines, ..report }))
@@ -134,6 +139,7 @@ impl NetPort {
             slot.withdrawing = false;
         }
         if let Some(chunk) = completion.chunk {
+            slot.heard_ns = now;
             self.book.bytes_received += chunk.len() as u64;
             self.keep_or_lose(index, chunk);
         }
@@ -159,7 +165,6 @@ impl NetPort {
         } else if !slot.receiving && slot.waiting_since.is_none() {
             self.arm(index);
         }
-        let _ = now;
     }
 
     #[inline]
@@ -305,19 +310,30 @@ impl NetPort {
         if scarce || self.slots[index as usize].pending.len() > WAITING_CHUNKS_MAX {
             self.withdraw(index);
         }
-        if scarce {
-            self.spill(index);
+    }
+
+    /// Others could go on and have no buffer, because those that wait for room hold them all: these are copied out. It
+    /// can't be more than all buffers hold, as often as connections begin to wait.
+    #[cold]
+    #[inline(never)]
+    fn relieve_starved(&mut self, now: Nanos) {
+        let could_go_on = |index: &u32| self.slots[*index as usize].waiting_since.is_none();
+        if self.ring.offered(self.streams) > 0 || !self.starved.iter().any(could_go_on) {
+            return;
+        }
+        for index in 0..self.slots.len() as u32 {
+            let since = self.slots[index as usize].waiting_since;
+            if since.is_some_and(|since| now.saturating_sub(since) > SPILL_AFTER_NS) {
+                self.spill(index);
+            }
         }
     }
 
-    /// Buffers are getting scarce, and this connection keeps some while it waits: copies them out, so that others have
-    /// them. It can't be more than its socket and the buffers held when it began to wait.
-    #[cold]
-    #[inline(never)]
     fn spill(&mut self, index: u32) {
         let slot = &mut self.slots[index as usize];
         slot.spilled.drain(..slot.spilled_at);
         slot.spilled_at = 0;
+        slot.spilled.reserve(slot.pending.iter().map(Chunk::len).sum());
         while let Some(chunk) = slot.pending.pop_front() {
             slot.spilled.extend_from_slice(self.ring.bytes(&chunk));
             self.ring.release(chunk);
@@ -341,7 +357,10 @@ impl NetPort {
     fn end_if_over(&mut self, index: u32, now: Nanos, handler: &mut dyn StreamHandler) {
         let Some(end) = self.slots[index as usize].end else { return };
         match (handler.ended(ConnectionIndex(index), now), end) {
-            (Next::Close(CloseReason::PeerClosed), CloseReason::PeerClosed) if self.stopping => {
+            (
+                Next::Close(CloseReason::PeerClosed | CloseReason::PeerClosedInFrame),
+                CloseReason::PeerClosed,
+            ) if self.slots[index as usize].shut => {
                 handler.closing(ConnectionIndex(index), CloseReason::Stopped);
                 self.begin_close(index, CloseReason::Stopped, now);
             }
@@ -364,7 +383,11 @@ impl NetPort {
                 }
             }
         }
-        self.connect_due(now, handler);
+        if self.stopping {
+            self.shut_quiet(now);
+        } else {
+            self.connect_due(now, handler);
+        }
     }
 
     /// The ring is of no use any more: everything ends.
@@ -404,7 +427,10 @@ impl StreamSource for NetPort {
         if self.stopping && !self.swept {
             self.sweep(now, handler);
         }
-        self.arm_starved();
+        if !self.starved.is_empty() {
+            self.relieve_starved(now);
+            self.arm_starved();
+        }
         if work > 0 {
             // Datagrams were shown as they came.
             handler.flush();
@@ -432,8 +458,8 @@ impl StreamSource for NetPort {
         }
     }
 
-    fn stop(&mut self, now: Nanos) {
-        self.stop_taking(now);
+    fn stop(&mut self) {
+        self.stop_taking();
     }
 
     fn exhausted(&self) -> bool {
