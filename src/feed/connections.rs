@@ -179,6 +179,14 @@ impl Connections {
             return Next::Continue;
         }
         let unfinished = slot.held > 0 && slot.held < slot.unit_bytes || slot.discard > 0;
+        if let Session::Leaving { producer } = slot.session
+            && self.producers.is_settled(producer)
+            && !slot.say.anything()
+            && slot.held == 0
+        {
+            // All is acknowledged: the producer waits for the end.
+            return Next::Close(CloseReason::PeerClosed);
+        }
         let reason = if !slot.greeted && passed(slot.opened_ns, limits.handshake_ns) {
             CloseReason::HandshakeTimeout
         } else if unfinished && passed(slot.unit_since_ns, limits.unfinished_ns) {
@@ -289,6 +297,12 @@ impl Connections {
         self.held[start..start + taken].copy_from_slice(&bytes[..taken]);
         slot.held += taken as u32;
         (taken, slot.held >= slot.unit_bytes)
+    }
+
+    /// Gives up the last `count` of the held bytes, which will be shown again.
+    #[cold]
+    pub(super) fn let_go(&mut self, connection: ConnectionIndex, count: usize) {
+        self.slots[connection.0 as usize].held -= count as u32;
     }
 
     /// Takes the held bytes of a connection out, for decoding, and leaves nothing.

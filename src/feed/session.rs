@@ -44,11 +44,13 @@ pub(super) struct Say {
     pub(super) welcome: bool,
     pub(super) ack: bool,
     pub(super) error: Option<CloseReason>,
+    /// Whether the error was said: nothing follows it.
+    said_all: bool,
 }
 
 impl Say {
     pub(super) fn anything(&self) -> bool {
-        self.welcome || self.ack || self.error.is_some()
+        !self.said_all && (self.welcome || self.ack || self.error.is_some())
     }
 
     /// Writes all of it that finds room, whole frames only, and forgets what it wrote.
@@ -71,6 +73,7 @@ impl Say {
             let text = reason.name().as_bytes();
             if put(native_v2::Control::Error { code: reason as u8, text }) {
                 self.error = None;
+                self.said_all = true;
             }
         }
         written
@@ -85,6 +88,8 @@ pub(super) struct SessionVisit<'a, 'b, O> {
     pub(super) producers: &'a mut Producers,
     pub(super) connection: ConnectionIndex,
     pub(super) now: Nanos,
+    /// Whether nothing came on the connection yet, so that a hello may.
+    pub(super) first: bool,
     /// The connection that a hello has taken the producer from.
     pub(super) superseded: Option<ConnectionIndex>,
     /// Why the connection has to end, found while judging a message.
@@ -109,7 +114,8 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
         let field = frame.get(PRODUCER_AT..).and_then(|rest| rest.first_chunk::<8>());
         let is_theirs = frame.starts_with(&native_v2::MAGIC)
             && field.is_some_and(|id| u64::from_le_bytes(*id) == self.producers.id(producer));
-        if !is_theirs {
+        // Without a number it would pass for an old one, and be lost without a word.
+        if !is_theirs || message.sequence == 0 {
             return self.break_off(CloseReason::SessionViolation);
         }
         match self.producers.turn(producer, message.sequence) {
@@ -164,13 +170,19 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
         use native_v2::Control as Word;
         match (control, &self.session) {
             (Word::Hello { producer: 0, .. }, _) => self.refuse_hello(CloseReason::SessionViolation),
+            (Word::Hello { .. }, _) if !std::mem::take(&mut self.first) => {
+                self.refuse_hello(CloseReason::SessionViolation)
+            }
             (Word::Hello { durable: true, .. }, Session::None) => self.refuse_hello(CloseReason::NotOffered),
             (Word::Hello { producer, .. }, Session::None) => self.hello(producer),
             (Word::Heartbeat, Session::Native { .. } | Session::Leaving { .. }) => {
                 self.say.ack = true;
                 Ok(())
             }
-            (Word::Heartbeat, _) => Ok(()),
+            (Word::Heartbeat, _) => {
+                self.first = false;
+                Ok(())
+            }
             (Word::Goodbye, Session::Native { producer }) => {
                 *self.session = Session::Leaving { producer: *producer };
                 self.say.ack = true;
@@ -239,6 +251,7 @@ impl<O: Outlet> Visitor for SessionVisit<'_, '_, O> {
 
     #[cold]
     fn refuse(&mut self, reason: MessageReject) {
+        self.first = false;
         self.visit.refuse(reason);
         match &mut *self.session {
             Session::Native { .. } => {
@@ -264,6 +277,7 @@ impl<O: Outlet> StreamVisitor for SessionVisit<'_, '_, O> {
                 if !self.visit.has_room(message) {
                     return Flow::Wait;
                 }
+                self.first = false;
                 self.visit.message(message);
                 Flow::Taken
             }

@@ -36,6 +36,11 @@ impl Intake {
                 let unit = &held[self.connections.held(connection)];
                 let progress = self.decode_piece(connection, unit, now, outlet);
                 self.connections.put_held(held);
+                if progress.consumed == 0 && matches!(progress.stop, Stop::Wait) {
+                    // Its last bytes stay with whoever showed them, who then shows them again when there is room.
+                    self.connections.let_go(connection, taken);
+                    return Took { bytes: used - taken, next: Next::Wait };
+                }
                 if let Some(next) = self.connections.settle_held(connection, progress) {
                     return Took { bytes: used, next };
                 }
@@ -92,6 +97,7 @@ impl Intake {
             producers: &mut self.connections.producers,
             connection,
             now,
+            first: !slot.greeted,
             superseded: None,
             broken: None,
         };
@@ -448,5 +454,24 @@ mod tests {
         assert_eq!(feed(&mut intake, TWO, &rest, &mut room), Next::Continue);
         assert_eq!(room.taken.len(), 1);
         assert_eq!(intake.messages.rejected[MessageReject::TooLarge as usize], 1);
+    }
+    #[test]
+    fn a_frame_that_waits_for_room_is_shown_again_wherever_it_was_cut() {
+        let mut intake = intake(1_024);
+        let frame = v1(b"payload");
+        for cut in 1..frame.len() {
+            let (before, behind) = frame.split_at(cut);
+            let mut room = Room::of(0);
+            assert_eq!(intake.take_bytes(ONE, before, 0, &mut room).bytes, cut);
+            let took = intake.take_bytes(ONE, behind, 0, &mut room);
+            // Else nobody would ever ask for it again, unless the peer sent more.
+            assert!(took.bytes < behind.len() && took.next == Next::Wait, "cut at {cut}: {took:?}");
+            let rest = &behind[took.bytes..];
+            room.left = 1;
+            let all = Took { bytes: rest.len(), next: Next::Continue };
+            assert_eq!(intake.take_bytes(ONE, rest, 0, &mut room), all);
+            assert_eq!((room.taken.len(), intake.connections.bytes_held()), (1, 0));
+        }
+        assert_eq!(intake.connections.ended(ONE), Next::Close(CloseReason::PeerClosed));
     }
 }

@@ -57,17 +57,25 @@ impl NetPort {
         let peer = SockRef::from(&file).peer_addr().ok().and_then(|address| address.as_socket());
         let peer = peer.map(|address| address.ip());
         let Inlet::Listener { settings, visitors, .. } = &mut self.inlets[inlet] else { return };
-        let refused = match (self.stopping, visitors.admit(settings, peer)) {
-            (true, _) => Some(CloseReason::Stopped),
-            (false, admitted) => admitted.err(),
-        };
-        if let Some(reason) = refused {
+        if let Err(reason) = visitors.admit(settings, peer) {
             turn_away(&file, settings, reason);
             self.book.opened += 1;
             self.book.closed[reason as usize] += 1;
             return;
         }
         self.open_connection(inlet, file, peer, now, handler);
+    }
+
+    /// Lets those in, once, that the kernel had accepted before the stop.
+    #[cold]
+    pub(super) fn sweep(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
+        self.swept = true;
+        for inlet in 0..self.inlets.len() {
+            for _ in 0..super::sockets::BACKLOG {
+                let Some(file) = waiting_at(&self.inlets[inlet]) else { break };
+                self.admit(inlet, file, now, handler);
+            }
+        }
     }
 
     /// Gives a connection a place. There is one: each inlet has as many as it may have connections.
@@ -286,6 +294,14 @@ impl Drop for NetPort {
             }
         }
     }
+}
+
+/// A connection that nobody has taken from a listener yet.
+fn waiting_at(inlet: &Inlet) -> Option<OwnedFd> {
+    let Inlet::Listener { socket, .. } = inlet else { return None };
+    let socket = SockRef::from(&socket.file);
+    socket.set_nonblocking(true).ok()?;
+    socket.accept().ok().map(|(accepted, _)| accepted.into())
 }
 
 fn with_socket(slot: &Slot, act: impl FnOnce(&SockRef<'_>) -> io::Result<()>) {

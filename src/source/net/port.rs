@@ -49,6 +49,8 @@ pub struct NetPort {
     now: Nanos,
     next_tick: Nanos,
     pub(super) stopping: bool,
+    /// Whether the listeners' queues were emptied after the stop.
+    pub(super) swept: bool,
     pub(super) stopping_since: Option<Nanos>,
     broken: Option<io::Error>,
 }
@@ -84,6 +86,7 @@ impl NetPort {
             now: 0,
             next_tick: 0,
             stopping: false,
+            swept: false,
             stopping_since: None,
             broken: None,
         };
@@ -358,7 +361,10 @@ impl NetPort {
     fn end_if_over(&mut self, index: u32, now: Nanos, handler: &mut dyn StreamHandler) {
         let Some(end) = self.slots[index as usize].end else { return };
         match (handler.ended(ConnectionIndex(index), now), end) {
-            (Next::Close(CloseReason::PeerClosed), CloseReason::PeerClosed) if self.stopping => {
+            (
+                Next::Close(CloseReason::PeerClosed | CloseReason::PeerClosedInFrame),
+                CloseReason::PeerClosed,
+            ) if self.slots[index as usize].shut => {
                 handler.closing(ConnectionIndex(index), CloseReason::Stopped);
                 self.begin_close(index, CloseReason::Stopped, now);
             }
@@ -425,6 +431,9 @@ impl StreamSource for NetPort {
             self.complete(completion, now, handler);
         }
         self.completions = completions;
+        if self.stopping && !self.swept {
+            self.sweep(now, handler);
+        }
         if !self.starved.is_empty() {
             self.relieve_starved(now);
             self.arm_starved();
@@ -463,7 +472,7 @@ impl StreamSource for NetPort {
     fn exhausted(&self) -> bool {
         let quiet = |inlet: &Inlet| !matches!(inlet, Inlet::Datagrams { quiet: false, .. });
         let over = self.slots.iter().all(|slot| slot.phase == Phase::Free);
-        self.broken.is_some() || self.stopping && over && self.inlets.iter().all(quiet)
+        self.broken.is_some() || self.swept && over && self.inlets.iter().all(quiet)
     }
 
     fn book(&self) -> ConnectionBook {
