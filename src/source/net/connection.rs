@@ -40,8 +40,8 @@ pub(super) struct Slot {
     pub(super) waiting_since: Option<Nanos>,
     /// Why no byte will come any more.
     pub(super) end: Option<CloseReason>,
-    /// When bytes came last.
-    pub(super) heard_ns: Nanos,
+    /// When bytes came last, or were asked for after a pause of ours.
+    pub(super) asked_ns: Nanos,
     /// Whether its reading side was shut, because the appliance stops.
     pub(super) shut: bool,
     /// Whether it is on the list of those to be served, and on that of those without a buffer.

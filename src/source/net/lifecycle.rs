@@ -273,7 +273,8 @@ impl NetPort {
         let since = *self.stopping_since.get_or_insert(now);
         let late = now.saturating_sub(since) > STOP_READING_NS;
         for slot in self.slots.iter_mut().filter(|slot| slot.phase == Phase::Open && !slot.shut) {
-            let quiet = slot.is_served() && now.saturating_sub(slot.heard_ns) > STOP_QUIET_NS;
+            let silent = now.saturating_sub(slot.asked_ns) > STOP_QUIET_NS;
+            let quiet = silent && slot.is_served() && slot.receiving && !slot.withdrawing;
             if quiet || late {
                 slot.shut = true;
                 with_socket(slot, |socket| socket.shutdown(Shutdown::Read));

@@ -46,6 +46,7 @@ pub struct NetPort {
     pub(super) datagrams: GroupIndex,
     buffers: u32,
     pub(super) book: ConnectionBook,
+    now: Nanos,
     next_tick: Nanos,
     pub(super) stopping: bool,
     /// Whether the listeners' queues were emptied after the stop.
@@ -82,6 +83,7 @@ impl NetPort {
             datagrams: groups.1,
             buffers,
             book: ConnectionBook::default(),
+            now: 0,
             next_tick: 0,
             stopping: false,
             swept: false,
@@ -139,7 +141,7 @@ impl NetPort {
             slot.withdrawing = false;
         }
         if let Some(chunk) = completion.chunk {
-            slot.heard_ns = now;
+            slot.asked_ns = now;
             self.book.bytes_received += chunk.len() as u64;
             self.keep_or_lose(index, chunk);
         }
@@ -197,7 +199,9 @@ impl NetPort {
         let wanted = matches!(slot.phase, Phase::Open | Phase::Closing) && slot.end.is_none();
         if wanted && !slot.over && !slot.receiving && !slot.starved {
             let (file, token) = (self.file_of(index), self.token(Operation::Receive, index));
-            self.slots[index as usize].receiving = true;
+            let slot = &mut self.slots[index as usize];
+            slot.receiving = true;
+            slot.asked_ns = self.now;
             self.ring.receive(file, self.streams, token);
         }
     }
@@ -376,7 +380,9 @@ impl NetPort {
         self.next_tick = now + TICK_NS;
         for index in 0..self.slots.len() as u32 {
             let slot = &self.slots[index as usize];
-            if slot.phase == Phase::Open && slot.waiting_since.is_none() && slot.is_served() {
+            // A peer is judged by what it does while we listen.
+            let listening = slot.receiving && slot.waiting_since.is_none() && slot.is_served();
+            if slot.phase == Phase::Open && listening {
                 match handler.tick(ConnectionIndex(index), now) {
                     Next::Close(reason) => self.begin_close(index, reason, now),
                     Next::Continue | Next::Wait => {}
@@ -411,6 +417,7 @@ impl StreamSource for NetPort {
         if self.broken.is_some() {
             return 0;
         }
+        self.now = now;
         if let Err(error) = self.ring.turn(&mut self.completions) {
             self.break_down(error, now, handler);
             return 0;
