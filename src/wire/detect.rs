@@ -40,6 +40,45 @@ pub fn detect(payload: &[u8], destination: Destination) -> Option<Protocol> {
     SNIFFS.into_iter().find(|(_, sniff)| sniff(payload, multicast)).map(|(protocol, _)| protocol)
 }
 
+/// The protocol of a TCP flow that begins with these bytes (a segment's), if it is beyond reasonable doubt: FIX by its
+/// first two fields, SoupBinTCP by its server's acceptance of a login, native frames by a whole one of them.
+///
+/// A flow whose bytes prove nothing may do so later: at the beginning of each of its segments.
+#[cold]
+pub fn detect_stream(bytes: &[u8]) -> Option<Protocol> {
+    if super::fix::begins_stream(bytes) {
+        Some(Protocol::Fix)
+    } else if soup_accepted(bytes) {
+        Some(Protocol::SoupbintcpItch50)
+    } else if native_frame(bytes) {
+        Some(Protocol::Native)
+    } else {
+        None
+    }
+}
+
+/// A SoupBinTCP server's first packet: `A`, ten bytes of the session, twenty of a number.
+fn soup_accepted(stream: &[u8]) -> bool {
+    let Some([0, 31, b'A', rest @ ..]) = stream.first_chunk::<33>() else { return false };
+    let (session, sequence) = rest.split_at(10);
+    session.iter().all(|b| b.is_ascii_alphanumeric() || *b == b' ')
+        && sequence.iter().all(|b| b.is_ascii_digit() || *b == b' ')
+        && sequence[19].is_ascii_digit()
+}
+
+/// A whole frame of either version stands in front.
+fn native_frame(stream: &[u8]) -> bool {
+    let version_2 = || {
+        let length = usize::try_from(native_v2::frame_bytes(stream)?).ok()?;
+        Some(native_v2::parse(stream.get(..length)?).is_ok())
+    };
+    let version_1 = || {
+        let length = usize::try_from(bytes(stream, 0).map(u32::from_be_bytes)?).ok()?;
+        Some(native(stream.get(..length.checked_add(4)?)?, false))
+    };
+    version_2() == Some(true) || version_1() == Some(true)
+}
+
 /// The `N` bytes at `at`.
 fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
     from.get(at..)?.first_chunk().copied()
