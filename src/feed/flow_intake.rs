@@ -352,3 +352,163 @@ impl Links {
         Err(reason)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::MessageReject;
+    use crate::feed::{Accepted, IntakeSettings};
+    use crate::limits::FLOWS_TOLD_MAX;
+    use crate::wire::Message;
+
+    #[derive(Default)]
+    struct Taken {
+        /// Numbers and bodies.
+        messages: Vec<(u64, Vec<u8>)>,
+    }
+
+    impl Outlet for Taken {
+        fn accept(&mut self, message: &Message<'_>, accepted: &Accepted) -> Result<(), MessageReject> {
+            assert_eq!((accepted.clock, accepted.session), (ClockKind::Capture, 0));
+            self.messages.push((message.sequence, message.body.to_vec()));
+            Ok(())
+        }
+
+        fn has_room(&mut self, _: Protocol, _: u16, _: usize) -> bool {
+            panic!("a capture's flow can't wait in the middle of a frame")
+        }
+    }
+
+    fn segment(port: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
+        let mut packet = vec![0x45, 0];
+        packet.extend((40 + payload.len() as u16).to_be_bytes());
+        packet.extend([0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        packet.extend(port.to_be_bytes());
+        packet.extend(9_000u16.to_be_bytes());
+        packet.extend(sequence.to_be_bytes());
+        packet.extend([0, 0, 0, 0, 0x50, 16, 0, 0, 0, 0, 0, 0]);
+        packet.extend(payload);
+        packet
+    }
+
+    fn intake(settings: IntakeSettings) -> Intake {
+        let small = IntakeSettings { streams_max: 64, endpoints_max: 64, tcp_flows: true, ..settings };
+        Intake::allocate(&small)
+    }
+
+    fn take(intake: &mut Intake, frame: &[u8], outlet: &mut Taken) -> Result<(), FrameReject> {
+        let before = intake.frames.clone();
+        intake.take(frame, LinkType::RawIp, 5, ClockKind::Capture, outlet);
+        let reason = FrameReject::ALL
+            .iter()
+            .find(|reason| intake.frames.rejected[**reason as usize] > before.rejected[**reason as usize]);
+        reason.map_or(Ok(()), |reason| Err(*reason))
+    }
+
+    /// Ends the flows; all books must balance.
+    fn end(mut intake: Intake, outlet: &mut Taken) -> (ConnectionBook, FlowsReport) {
+        intake.finish_flows(outlet);
+        assert!(!intake.has_flows() && intake.flow_bytes_held() == 0);
+        let (connections, flows) = intake.flow_books().expect("there were segments");
+        for (words, left, right) in connections.equations().into_iter().chain(flows.book.equations()) {
+            assert_eq!(left, right, "{words}");
+        }
+        assert_eq!((connections.open, connections.bytes_held), (0, 0));
+        assert!(flows.told.len() <= FLOWS_TOLD_MAX);
+        (connections, flows)
+    }
+
+    #[test]
+    fn a_session_out_of_a_capture_is_followed_and_not_answered() {
+        let mut stream = format!("\0\x1fA{:>10}{:>20}", "SESSION1", 41).into_bytes();
+        // Two system events of ITCH with one that is too short between them.
+        let [open, close] = [b'O', b'C'].map(|code| [&b"S\0\0\0\0\0\0\0\0\0\0"[..], &[code]].concat());
+        for payload in [&[b"S", &open[..]].concat()[..], b"H", b"SS", &[b"S", &close[..]].concat(), b"Z"] {
+            stream.extend((payload.len() as u16).to_be_bytes());
+            stream.extend(payload);
+        }
+        let mut intake = intake(IntakeSettings::default());
+        let mut outlet = Taken::default();
+        for (n, part) in stream.chunks(34).enumerate() {
+            assert_eq!(take(&mut intake, &segment(1, n as u32 * 34, part), &mut outlet), Ok(()));
+        }
+        assert_eq!(outlet.messages, [(41, open), (43, close)]);
+        assert_eq!(intake.connections.next_reply(), None);
+        let streams = intake.settle();
+        assert_eq!((streams[0].session.as_str(), streams[0].book.missing), ("SESSION1", 1));
+        assert_eq!(end(intake, &mut outlet).1.decoded, 1);
+    }
+
+    #[test]
+    fn an_acknowledged_session_is_overheard_in_both_directions() {
+        use crate::event::Priority;
+        use crate::wire::native_v2::{Control, EventFrame, Topic, encode_control, encode_event};
+        let mut asked = Vec::new();
+        encode_control(&Control::Hello { producer: 7, acknowledged: 0, durable: true }, 7, &mut asked);
+        let event = EventFrame {
+            producer: 7,
+            sequence: 1,
+            time_ns: 1,
+            kind: 1,
+            priority: Priority::High,
+            topic: Topic::Name(b"t"),
+            payload: b"p",
+        };
+        encode_event(&event, &mut asked);
+        let mut intake = intake(IntakeSettings::default());
+        let mut outlet = Taken::default();
+        assert_eq!(take(&mut intake, &segment(1, 0, &asked), &mut outlet), Ok(()));
+        let mut answered = Vec::new();
+        encode_control(&Control::Ack { received: 1, durable: 0 }, 7, &mut answered);
+        assert_eq!(take(&mut intake, &segment(2, 0, &answered), &mut outlet), Ok(()));
+        assert_eq!(outlet.messages.len(), 1);
+        assert!(!intake.connections.has_producers() && intake.connections.next_reply().is_none());
+        assert_eq!(end(intake, &mut outlet).1.decoded, 2);
+    }
+
+    #[test]
+    fn what_can_t_be_framed_is_given_up_by_name() {
+        let named =
+            IntakeSettings { protocol: Some(Protocol::SoupbintcpItch50), ..IntakeSettings::default() };
+        let mut intake = intake(named);
+        let mut outlet = Taken::default();
+        assert_eq!(take(&mut intake, &segment(1, 0, b"\0\0broken"), &mut outlet), Ok(()));
+        let next = take(&mut intake, &segment(1, 8, b"more"), &mut outlet);
+        assert_eq!(next, Err(FrameReject::FlowGivenUp));
+        assert_eq!(take(&mut intake, &segment(1, 12, b""), &mut outlet), Ok(()), "an acknowledgement");
+        let (connections, flows) = end(intake, &mut outlet);
+        assert_eq!((flows.given_up, flows.book.given_up_bytes), (1, 4));
+        assert_eq!(connections.closed[CloseReason::BadFrame as usize], 1);
+    }
+
+    #[test]
+    fn too_many_flows_find_no_place_and_are_counted() {
+        let named = IntakeSettings { protocol: Some(Protocol::Fix), ..IntakeSettings::default() };
+        let mut intake = intake(named);
+        let mut outlet = Taken::default();
+        for port in 1..=FLOW_CONNECTIONS_MAX as u16 {
+            assert_eq!(take(&mut intake, &segment(port, 0, b"8=FIX.4"), &mut outlet), Ok(()));
+        }
+        let last = take(&mut intake, &segment(65_000, 0, b"8=FIX.4"), &mut outlet);
+        assert_eq!(last, Err(FrameReject::TableFull));
+        let (connections, flows) = end(intake, &mut outlet);
+        assert_eq!((flows.no_place, flows.book.no_place_bytes), (1, 7));
+        assert_eq!(connections.opened, FLOW_CONNECTIONS_MAX as u64);
+        assert_eq!(connections.bytes_lost[CloseReason::CaptureEnded as usize], 7 * connections.opened);
+    }
+
+    #[test]
+    fn without_flows_tcp_is_no_datagram() {
+        let mut intake = Intake::allocate(&IntakeSettings { streams_max: 1, ..IntakeSettings::default() });
+        let refused = take(&mut intake, &segment(1, 0, b"8=FIX.4"), &mut Taken::default());
+        assert_eq!(refused, Err(FrameReject::NotUdp));
+        assert!(intake.flow_books().is_none());
+        let nobody = IntakeSettings { admit_unknown: false, ..IntakeSettings::default() };
+        let mut intake = super::tests::intake(nobody);
+        let refused = take(&mut intake, &segment(1, 0, b"8=FIX.4.4"), &mut Taken::default());
+        assert_eq!(refused, Err(FrameReject::UnknownDestination));
+        let mut icmp = segment(1, 0, b"");
+        icmp[9] = 1;
+        assert_eq!(take(&mut intake, &icmp, &mut Taken::default()), Err(FrameReject::NotUdp));
+    }
+}

@@ -314,6 +314,33 @@ mod tests {
     }
 
     #[test]
+    fn flows_are_known_by_what_stands_in_front() {
+        let fix = b"8=FIX.4.2\x019=5\x0135=0\x0110=161\x018=FI";
+        assert_eq!(detect_stream(fix), Some(Protocol::Fix));
+        let soup = format!("\0\x1fA{:>10}{:>20}\0\x01H", "SESSION1", 1).into_bytes();
+        assert_eq!(detect_stream(&soup), Some(Protocol::SoupbintcpItch50));
+        let mut frames = hex("0000000a 04 0003 414243 61626364");
+        assert_eq!(detect_stream(&frames), Some(Protocol::Native));
+        frames.extend([0, 0, 0]);
+        assert_eq!(detect_stream(&frames), Some(Protocol::Native), "the next one is cut");
+        let mut frames = Vec::new();
+        native_v2::encode_control(&native_v2::Control::Heartbeat, 7, &mut frames);
+        assert_eq!(detect_stream(&frames), Some(Protocol::Native));
+        let others: [&[u8]; 7] = [
+            b"",
+            b"GET / HTTP/1.1\r\n",
+            b"SSH-2.0-OpenSSH_9.6\r\n",
+            &hex("1603010200 010001fc 0303"),
+            &[0; 64],
+            &soup[..20],
+            &frames[1..],
+        ];
+        for bytes in others {
+            assert_eq!(detect_stream(bytes), None, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
     fn heartbeats() {
         let mold = hex("30303030313030353942 0000000000e149d0 0000");
         assert_eq!(detect(&mold, HOST), Some(Protocol::Moldudp64Itch50));
