@@ -343,7 +343,7 @@ proptest! {
         let options = CaptureOptions { loops, ..CaptureOptions::new(vec![path.clone()]) };
         let settings = Settings::for_replay(None);
         let replay = sluice::appliance::replay_inline(&settings, &options, &StopFlag::new(), &mut |_, _| {});
-        let intake = sluice::appliance::intake_settings(&settings);
+        let intake = sluice::appliance::capture_intake_settings(&settings);
         let decode = sluice::appliance::decode_captures(&[path], &intake, None, &mut |_, _| {});
         prop_assert_eq!(replay.is_ok(), decode.is_ok());
         let (Ok(replayed), Ok(decode)) = (replay, decode) else { return Ok(()) };

@@ -5,7 +5,7 @@
 use super::inlets::Inlets;
 use super::outlet::{ClosedOutlet, EventOutlet, OutletParts};
 use crate::event::{ClockKind, Nanos, ShardId};
-use crate::feed::{Intake, IntakeSettings, ProducerRecord, StreamSnapshot};
+use crate::feed::{FlowsReport, Intake, IntakeSettings, ProducerRecord, StreamSnapshot};
 use crate::ledger::{Board, Counter, KernelBook, LatencyRecorder, Ledger};
 use crate::runtime::Agent;
 use crate::source::{Budget, FrameSource, StreamSource};
@@ -47,6 +47,8 @@ pub struct ShardReport<S> {
     pub producers: Vec<ProducerRecord>,
     /// System calls of its port.
     pub port_system_calls: u64,
+    /// What is told of a capture's TCP flows, where there were any.
+    pub flows: Option<FlowsReport>,
 }
 
 impl<S: FrameSource> Shard<S> {
@@ -111,7 +113,13 @@ impl<S: FrameSource> Shard<S> {
             book.bytes_held += self.intake.connections.bytes_held();
             ledger.connections = Some(book);
         }
+        let flows = self.intake.flow_books().map(|(connections, flows)| {
+            ledger.connections.get_or_insert(connections);
+            ledger.flows = Some(flows.book.clone());
+            flows
+        });
         ShardReport {
+            flows,
             name: self.name,
             ledger,
             streams: self.intake.settle(),
@@ -153,6 +161,28 @@ fn reclaim(outlet: &mut EventOutlet, intake: &mut Intake) -> usize {
     })
 }
 
+/// Bytes of frames that surely find room, and with them what flows hold back.
+#[inline]
+fn room_bytes(outlet: &mut EventOutlet, intake: &Intake) -> usize {
+    match outlet.room_bytes() {
+        usize::MAX => usize::MAX,
+        room => room.saturating_sub(intake.flow_bytes_held()),
+    }
+}
+
+/// Ends the flows of captures that are over, as soon as there is as much room as there ever will be.
+#[inline]
+fn finish_flows<S: FrameSource>(sources: &[S], intake: &mut Intake, outlet: &mut EventOutlet) -> usize {
+    if !intake.has_flows() || !sources.iter().all(FrameSource::exhausted) {
+        return 0;
+    }
+    if outlet.room_bytes() == usize::MAX {
+        intake.finish_flows(outlet);
+        outlet.flush();
+    }
+    1
+}
+
 impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
     fn name(&self) -> &str {
         &self.name
@@ -170,11 +200,12 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
         let Some(outlet) = &mut self.outlet else { return 0 };
         let mut work = reclaim(outlet, &mut self.intake);
         for (lane, source) in self.sources.iter_mut().enumerate() {
-            let bytes = if self.can_wait { outlet.room_bytes() } else { usize::MAX };
+            let bytes = if self.can_wait { room_bytes(outlet, &self.intake) } else { usize::MAX };
+            let receive_ns = outlet.begin(lane as u16);
             if source.begins_again() {
+                self.intake.finish_flows(outlet);
                 self.intake.begin_again();
             }
-            let receive_ns = outlet.begin(lane as u16);
             let (intake, wire_to_receive) = (&mut self.intake, &mut self.wire_to_receive);
             work += source.poll(receive_ns, Budget { frames: self.burst, bytes }, &mut |frame| {
                 intake.take(frame.bytes, frame.link, frame.wire_ns, frame.clock, outlet);
@@ -189,6 +220,7 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
             work += port.poll(now, &mut Inlets { intake: &mut self.intake, outlet, lane });
             outlet.flush();
         }
+        work += finish_flows(&self.sources, &mut self.intake, outlet);
         work
     }
 
@@ -201,6 +233,7 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
 
     fn finished(&self) -> bool {
         self.sources.iter().all(FrameSource::exhausted)
+            && !self.intake.has_flows()
             && self.port.as_ref().is_none_or(|port| port.exhausted())
             && self.outlet.as_ref().is_none_or(EventOutlet::is_flushed)
     }
@@ -215,6 +248,7 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
     fn on_close(&mut self, _now: Nanos) {
         if let Some(outlet) = &mut self.outlet {
             reclaim(outlet, &mut self.intake);
+            self.intake.finish_flows(outlet);
             self.intake.connections.remember_all();
         }
         self.close_outlet();

@@ -3,7 +3,7 @@
 //! Invariant: whatever ends the run, frames on the way are taken up, queues drained, programs detached, in this order.
 
 use super::crew::{self, Boards, Homecoming};
-use super::{ApplianceError, Outcome, assemble, network};
+use super::{ApplianceError, Outcome, assemble, intake_settings, network};
 use crate::config::{
     AttachWish as ConfigAttach, DriveMode as ConfigDrive, Interface, QueuesWish, Settings, ZeroCopyWish,
 };
@@ -147,7 +147,8 @@ pub fn run_live(
     let (host, stream) = host.unzip();
     let ports = network::open_ports(settings, stream, plan.node, &mut parts.lines)?;
     parts.lines.extend(ports.iter().map(|port| port.report.to_string()));
-    let assembly = assemble(settings, sources, plan.node, clock)?.with_ports(ports);
+    let assembly =
+        assemble(settings, &intake_settings(settings), sources, plan.node, clock)?.with_ports(ports);
     parts.lines.extend(assembly.pools.iter().map(ToString::to_string));
     let started = Instant::now();
     let crew = crew::start(assembly, &plan.threads, settings, clock)?;

@@ -7,6 +7,7 @@ use super::producers::{ProducerRecord, Producers, Turn};
 use super::visit::{PacketVerdict, Visit};
 use super::{Outlet, SoupEvent, SoupSession, Verdict};
 use crate::event::{CloseReason, ConnectionIndex, MessageReject, Nanos};
+use crate::wire::moldudp64::session_number;
 use crate::wire::{
     Control, Flow, Message, Numbering, Run, RunKind, StreamVisitor, Visitor, native_v2, soupbin,
 };
@@ -26,6 +27,9 @@ pub(super) enum Session {
     Refused,
     /// A session with a SoupBinTCP server, whose client we are.
     Soup(Box<SoupSession>),
+    /// Others' session, out of a capture: its words are followed and not answered. Of SoupBinTCP, the session and the
+    /// number of the next message, once the server has named them.
+    Overheard(Option<(u128, u64)>),
 }
 
 impl Session {
@@ -156,7 +160,7 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
         }
         let Session::Soup(session) = &mut *self.session else { return Flow::Taken };
         let run = match session.sequenced() {
-            Ok(sequence) => soup_run(session, sequence, RunKind::Data),
+            Ok(sequence) => soup_run(session.session_number(), sequence, RunKind::Data),
             Err(reason) => return self.break_off(reason),
         };
         session.took();
@@ -192,6 +196,35 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
         }
     }
 
+    /// A message out of a capture, which can't wait for room: it is accepted, or refused by name.
+    #[cold]
+    fn offer_overheard(&mut self, message: &Message<'_>) -> Flow {
+        let Session::Overheard(Some((session, next))) = &mut *self.session else {
+            self.visit.message(message);
+            return Flow::Taken;
+        };
+        let run = soup_run(*session, *next, RunKind::Data);
+        *next = next.saturating_add(1);
+        self.visit.run(&run);
+        self.visit.message(&Message { sequence: run.sequence, ..*message });
+        Flow::Taken
+    }
+
+    /// A SoupBinTCP server's word to somebody else.
+    #[cold]
+    fn overhear(&mut self, control: &soupbin::Control<'_>) {
+        if let soupbin::Control::Accepted { session, sequence } = control {
+            *self.session = Session::Overheard(Some((session_number(session), *sequence)));
+        }
+        let Session::Overheard(Some((session, next))) = *self.session else { return };
+        let kind = match control {
+            soupbin::Control::Accepted { .. } | soupbin::Control::Heartbeat => RunKind::Heartbeat,
+            soupbin::Control::EndOfSession => RunKind::EndOfSession,
+            soupbin::Control::Debug(_) | soupbin::Control::Rejected(_) => return,
+        };
+        self.visit.run(&soup_run(session, next, kind));
+    }
+
     fn hello(&mut self, id: u64) -> Result<(), CloseReason> {
         let Some((producer, before)) = self.producers.hello(id, self.connection) else {
             return self.refuse_hello(CloseReason::ProducersFull);
@@ -218,7 +251,7 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
             SoupEvent::EndOfSession => RunKind::EndOfSession,
             SoupEvent::Nothing => return Ok(()),
         };
-        let run = soup_run(session, session.sequence(), kind);
+        let run = soup_run(session.session_number(), session.sequence(), kind);
         self.visit.run(&run);
         match kind {
             RunKind::EndOfSession => Err(CloseReason::EndOfSession),
@@ -228,10 +261,10 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
 }
 
 /// A run of a SoupBinTCP session: one message, or a word that names the next one's number.
-fn soup_run(session: &SoupSession, sequence: u64, kind: RunKind) -> Run {
+fn soup_run(session: u128, sequence: u64, kind: RunKind) -> Run {
     Run {
         unit: 0,
-        session: session.session_number(),
+        session,
         sequence,
         count: u32::from(kind == RunKind::Data),
         kind,
@@ -261,6 +294,11 @@ impl<O: Outlet> Visitor for SessionVisit<'_, '_, O> {
                 });
             }
             Session::Soup(session) => session.refused(reason),
+            Session::Overheard(Some((_, next)))
+                if matches!(reason, MessageReject::TooShort | MessageReject::TooLarge) =>
+            {
+                *next = next.saturating_add(1);
+            }
             _ => {}
         }
     }
@@ -281,6 +319,7 @@ impl<O: Outlet> StreamVisitor for SessionVisit<'_, '_, O> {
                 self.visit.message(message);
                 Flow::Taken
             }
+            Session::Overheard(_) => self.offer_overheard(message),
             Session::Native { producer } => {
                 let producer = *producer;
                 self.offer_acknowledged(producer, message)
@@ -293,9 +332,12 @@ impl<O: Outlet> StreamVisitor for SessionVisit<'_, '_, O> {
     }
 
     fn control(&mut self, control: Control<'_>) -> Result<(), CloseReason> {
-        match control {
-            Control::Native(control) => self.native(control),
-            Control::Soup(control) => self.soup(&control),
+        match (control, &self.session) {
+            (Control::Soup(control), Session::Overheard(_)) => self.overhear(&control),
+            (Control::Native(_), Session::Overheard(_)) => {}
+            (Control::Native(control), _) => self.native(control)?,
+            (Control::Soup(control), _) => self.soup(&control)?,
         }
+        Ok(())
     }
 }

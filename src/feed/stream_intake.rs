@@ -8,6 +8,17 @@ use super::{Accepted, Intake, Next, Outlet, Took};
 use crate::event::{ClockKind, CloseReason, ConnectionIndex, FrameReject, InletIndex, Nanos};
 use crate::wire::{self, Progress, Stop, UNNUMBERED_RUN, Visitor};
 
+/// When bytes came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived {
+    /// By the shard's clock.
+    pub(super) now: Nanos,
+    /// On the wire, where that is known.
+    pub(super) wire_ns: Nanos,
+    /// The clock of `wire_ns`.
+    pub(super) clock: ClockKind,
+}
+
 impl Intake {
     /// Takes bytes of a connection, in their order, and hands their new messages to `outlet`.
     #[inline]
@@ -18,6 +29,19 @@ impl Intake {
         now: Nanos,
         outlet: &mut impl Outlet,
     ) -> Took {
+        self.take_arrived(connection, bytes, Arrived { now, wire_ns: 0, clock: ClockKind::None }, outlet)
+    }
+
+    /// As [`take_bytes`](Intake::take_bytes), of bytes whose time on the wire may be known.
+    #[inline]
+    pub(super) fn take_arrived(
+        &mut self,
+        connection: ConnectionIndex,
+        bytes: &[u8],
+        arrived: Arrived,
+        outlet: &mut impl Outlet,
+    ) -> Took {
+        let now = arrived.now;
         let slot = &mut self.connections.slots[connection.0 as usize];
         slot.heard_ns = now;
         if let Session::Soup(session) = &mut slot.session {
@@ -34,7 +58,7 @@ impl Intake {
                 }
                 let held = self.connections.take_held();
                 let unit = &held[self.connections.held(connection)];
-                let progress = self.decode_piece(connection, unit, now, outlet);
+                let progress = self.decode_piece(connection, unit, arrived, outlet);
                 self.connections.put_held(held);
                 if progress.consumed == 0 && matches!(progress.stop, Stop::Wait) {
                     // Its last bytes stay with whoever showed them, who then shows them again when there is room.
@@ -49,7 +73,7 @@ impl Intake {
                 if rest.is_empty() {
                     return Took { bytes: used, next: Next::Continue };
                 }
-                let progress = self.decode_piece(connection, rest, now, outlet);
+                let progress = self.decode_piece(connection, rest, arrived, outlet);
                 used += progress.consumed;
                 if let Some((next, held)) = self.connections.settle(connection, progress, &bytes[used..], now)
                 {
@@ -65,15 +89,15 @@ impl Intake {
         &mut self,
         connection: ConnectionIndex,
         bytes: &[u8],
-        now: Nanos,
+        arrived: Arrived,
         outlet: &mut impl Outlet,
     ) -> Progress {
         let slot = &mut self.connections.slots[connection.0 as usize];
         let (endpoint, protocol) = (slot.endpoint, slot.protocol);
-        let unit_bytes_max = self.connections.inlets[usize::from(slot.inlet)].settings.unit_bytes_max;
+        let unit_bytes_max = slot.unit_bytes_max as usize;
         // Set beforehand, so that pieces, whose number is chance, are not counted as packets.
         let counted = self.table.find_stream(endpoint, 0, 0);
-        let is_numbered = matches!(slot.session, Session::Soup(_));
+        let is_numbered = matches!(slot.session, Session::Soup(_) | Session::Overheard(Some(_)));
         let mut piece = SessionVisit {
             visit: Visit {
                 table: &mut self.table,
@@ -85,8 +109,8 @@ impl Intake {
                     epoch: 0,
                     line: 0,
                     protocol,
-                    wire_ns: 0,
-                    clock: ClockKind::None,
+                    wire_ns: arrived.wire_ns,
+                    clock: arrived.clock,
                     session: 0,
                 },
                 counted,
@@ -96,7 +120,7 @@ impl Intake {
             say: &mut slot.say,
             producers: &mut self.connections.producers,
             connection,
-            now,
+            now: arrived.now,
             first: !slot.greeted,
             superseded: None,
             broken: None,

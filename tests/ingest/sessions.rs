@@ -54,7 +54,8 @@ fn a_gap_ends_the_connection_and_what_came_before_it_is_received() {
 fn a_damaged_event_is_sent_again() {
     let (did, report) = rule("damaged");
     assert_eq!(last_word(&did["heard"]).1, "bad_frame", "{did}");
-    assert_eq!(did["following"], 2);
+    // The welcome names what is processed: event 1 may still be on its way.
+    assert!((1..=2).contains(&number(&did, "/following")), "{did}");
     assert_eq!(processed(&report), (3, 3));
     assert_eq!(counts(&report, "/ledger/messages/rejected"), named(&[("checksum", 1)]));
 }
@@ -72,7 +73,8 @@ fn events_sent_twice_are_acknowledged_twice_and_processed_once() {
     let (did, report) = rule("again");
     let three = |word: &str| json!({"word": word, "producer": 15, "received": 3, "durable": 0});
     assert_eq!(did["welcomed"], json!([three("welcome")]));
-    assert_eq!(did["heard"], json!([three("ack"), three("ack"), three("ack")]));
+    let heard = did["heard"].as_array().expect("a list");
+    assert!(heard.len() >= 3 && heard.iter().all(|word| *word == three("ack")), "{did}");
     assert_eq!(processed(&report), (3, 3));
     assert_eq!(number(&report, "/ledger/messages/duplicate"), 4);
     assert_eq!(number(&report, "/ledger/events/delivered"), 3);
