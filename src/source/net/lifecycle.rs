@@ -5,6 +5,7 @@ use super::inlets::Inlet;
 use super::port::{LAST_WORDS_NS, NetPort};
 use crate::config::Listener;
 use crate::event::{CloseReason, ConnectionIndex, InletIndex, Nanos, Protocol};
+use crate::feed::Next;
 use crate::os::uring::{Operation, Token};
 use crate::source::StreamHandler;
 use crate::wire::native_v2;
@@ -151,6 +152,25 @@ impl NetPort {
                 route.accepted();
             }
             route.ended(reason, was_accepted, now);
+        }
+    }
+
+    /// All that came is taken, and no more will: ends the connection, unless there are answers to come.
+    #[cold]
+    pub(super) fn end_if_over(&mut self, index: u32, now: Nanos, handler: &mut dyn StreamHandler) {
+        let Some(end) = self.slots[index as usize].end else { return };
+        match (handler.ended(ConnectionIndex(index), now), end) {
+            (
+                Next::Close(CloseReason::PeerClosed | CloseReason::PeerClosedInFrame),
+                CloseReason::PeerClosed,
+            ) if self.slots[index as usize].shut => {
+                handler.closing(ConnectionIndex(index), CloseReason::Stopped);
+                self.begin_close(index, CloseReason::Stopped, now);
+            }
+            (Next::Close(reason), CloseReason::PeerClosed) => self.begin_close(index, reason, now),
+            // Nobody is there to be answered.
+            (_, CloseReason::PeerReset | CloseReason::IoError) => self.begin_close(index, end, now),
+            _ => self.list(index),
         }
     }
 
