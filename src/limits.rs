@@ -53,6 +53,16 @@ pub const FLOW_HOLD_BYTES_MAX: usize = 256 * 1_024;
 /// Runs of bytes, with gaps between them, that one of them may hold.
 pub const FLOW_RUNS_MAX: usize = 64;
 
+/// Directions of a capture's TCP flows that are decoded at a time: with the next number, 64 MiB of address space, of which
+/// a flow touches what its unfinished units need.
+pub const FLOW_CONNECTIONS_MAX: usize = 1_024;
+
+/// Bytes of a unit of theirs: what is larger fits no slot.
+pub const FLOW_UNIT_BYTES_MAX: usize = PAYLOAD_BYTES_MAX;
+
+/// Directions of flows that a report tells of one by one; further ones are in the sums only.
+pub const FLOWS_TOLD_MAX: usize = 1_024;
+
 /// Connections that a replay keeps open at a time, the commonest limit of a process' files.
 pub const REPLAY_CONNECTIONS_MAX: usize = 1_024;
 

@@ -204,6 +204,18 @@ fn as_nobody(folder: &Path, words: &[&str]) -> Option<Output> {
 }
 
 #[test]
+fn the_usual_limit_of_open_files_is_raised_for_listeners() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener =
+        "[[listen]]\nname = \"tcp\"\nsource = \"tcp\"\naddress = \"127.0.0.1:0\"\nprotocol = \"native\"\n";
+    let config = written(folder.path(), "listen.toml", listener.as_bytes());
+    let script = "ulimit -Sn 256; exec \"$0\" run --duration 1s --config \"$1\"";
+    let run = Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_sluice"), word(&config)]).output();
+    let output = run.expect("sh starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn without_rights_the_missing_capability_is_named_and_replays_work() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
@@ -331,7 +343,7 @@ proptest! {
         let options = CaptureOptions { loops, ..CaptureOptions::new(vec![path.clone()]) };
         let settings = Settings::for_replay(None);
         let replay = sluice::appliance::replay_inline(&settings, &options, &StopFlag::new(), &mut |_, _| {});
-        let intake = sluice::appliance::intake_settings(&settings);
+        let intake = sluice::appliance::capture_intake_settings(&settings);
         let decode = sluice::appliance::decode_captures(&[path], &intake, None, &mut |_, _| {});
         prop_assert_eq!(replay.is_ok(), decode.is_ok());
         let (Ok(replayed), Ok(decode)) = (replay, decode) else { return Ok(()) };

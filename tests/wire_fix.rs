@@ -67,6 +67,22 @@ fn read(stream: &[u8], piece: usize, tally: &mut Tally) {
     }
 }
 
+/// How many frames begin with `8=O` or `8=FIXCOMP` and a length behind which a frame begins or the stream ends.
+fn foreign_frames(stream: &[u8]) -> usize {
+    let (mut at, mut count) = (0, 0);
+    while at < stream.len() {
+        let field = |from: usize| from + stream[from..].iter().position(|b| *b == 1).expect("a field");
+        let (version_end, length_end) = (field(at), field(field(at) + 1));
+        let length = std::str::from_utf8(&stream[version_end + 3..length_end]).expect("digits");
+        let body_end = length_end + 1 + length.parse::<usize>().expect("a length");
+        let is_message = stream[at..].starts_with(b"8=FIX.");
+        assert!(is_message || [&b"8=O"[..], b"8=FIXCOMP"].contains(&&stream[at..version_end]));
+        count += usize::from(!is_message);
+        at = body_end + if is_message { 7 } else { 0 };
+    }
+    count
+}
+
 #[test]
 fn a_broker_s_sessions() {
     let Some(streams) = streams() else { return };
@@ -76,7 +92,9 @@ fn a_broker_s_sessions() {
     streams.iter().for_each(|stream| read(stream, stream.len(), &mut tally));
     let expected = [("0", 5), ("1", 28), ("U", 1)].map(|(name, count)| (name.to_owned(), count));
     assert_eq!(tally.by_type, BTreeMap::from(expected));
-    assert_eq!(tally.refusals, BTreeMap::from([("bad_field", 37)]));
+    let foreign = streams.iter().map(|stream| foreign_frames(stream)).sum();
+    assert_eq!(tally.refusals, BTreeMap::from([("foreign_frame", foreign)]));
+    assert_eq!(foreign, 796 + 33, "8=O and 8=FIXCOMP");
     let told = tally.described.iter().find(|fields| fields["35"] == "U").expect("one");
     assert_eq!((&told["34"], &told["52"]), (&"006128".into(), &"20170502-19:58:38".into()));
     // 2017-05-02 19:58:29 UTC is the first of them.

@@ -263,7 +263,7 @@ impl StreamSource for Reader {
 
     fn start(&mut self, _now: Nanos, _handler: &mut dyn StreamHandler) {}
 
-    fn stop(&mut self, _now: Nanos) {
+    fn stop(&mut self) {
         self.stopping = true;
     }
 

@@ -5,7 +5,7 @@
 use super::inlets::Inlets;
 use super::outlet::{ClosedOutlet, EventOutlet, OutletParts};
 use crate::event::{ClockKind, Nanos, ShardId};
-use crate::feed::{Intake, IntakeSettings, ProducerRecord, StreamSnapshot};
+use crate::feed::{FlowsReport, Intake, IntakeSettings, ProducerRecord, StreamSnapshot};
 use crate::ledger::{Board, Counter, KernelBook, LatencyRecorder, Ledger};
 use crate::runtime::Agent;
 use crate::source::{Budget, FrameSource, StreamSource};
@@ -24,7 +24,6 @@ pub struct Shard<S> {
     burst: usize,
     can_wait: bool,
     board: Board,
-    last_work: Nanos,
 }
 
 /// The name of a shard's agent.
@@ -48,6 +47,8 @@ pub struct ShardReport<S> {
     pub producers: Vec<ProducerRecord>,
     /// System calls of its port.
     pub port_system_calls: u64,
+    /// What is told of a capture's TCP flows, where there were any.
+    pub flows: Option<FlowsReport>,
 }
 
 impl<S: FrameSource> Shard<S> {
@@ -71,7 +72,6 @@ impl<S: FrameSource> Shard<S> {
             wire_to_receive: LatencyRecorder::default(),
             burst,
             board: Board::default(),
-            last_work: 0,
         }
     }
 
@@ -113,7 +113,13 @@ impl<S: FrameSource> Shard<S> {
             book.bytes_held += self.intake.connections.bytes_held();
             ledger.connections = Some(book);
         }
+        let flows = self.intake.flow_books().map(|(connections, flows)| {
+            ledger.connections.get_or_insert(connections);
+            ledger.flows = Some(flows.book.clone());
+            flows
+        });
         ShardReport {
+            flows,
             name: self.name,
             ledger,
             streams: self.intake.settle(),
@@ -155,13 +161,34 @@ fn reclaim(outlet: &mut EventOutlet, intake: &mut Intake) -> usize {
     })
 }
 
+/// Bytes of frames that surely find room, and with them what flows hold back.
+#[inline]
+fn room_bytes(outlet: &mut EventOutlet, intake: &Intake) -> usize {
+    match outlet.room_bytes() {
+        usize::MAX => usize::MAX,
+        room => room.saturating_sub(intake.flow_bytes_held()),
+    }
+}
+
+/// Ends the flows of captures that are over, as soon as there is as much room as there ever will be.
+#[inline]
+fn finish_flows<S: FrameSource>(sources: &[S], intake: &mut Intake, outlet: &mut EventOutlet) -> usize {
+    if !intake.has_flows() || !sources.iter().all(FrameSource::exhausted) {
+        return 0;
+    }
+    if outlet.room_bytes() == usize::MAX {
+        intake.finish_flows(outlet);
+        outlet.flush();
+    }
+    1
+}
+
 impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
     fn name(&self) -> &str {
         &self.name
     }
 
     fn on_start(&mut self, now: Nanos) {
-        self.last_work = now;
         let Some(outlet) = &mut self.outlet else { return };
         if let Some(port) = &mut self.port {
             let lane = self.sources.len() as u16;
@@ -173,11 +200,12 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
         let Some(outlet) = &mut self.outlet else { return 0 };
         let mut work = reclaim(outlet, &mut self.intake);
         for (lane, source) in self.sources.iter_mut().enumerate() {
-            let bytes = if self.can_wait { outlet.room_bytes() } else { usize::MAX };
+            let bytes = if self.can_wait { room_bytes(outlet, &self.intake) } else { usize::MAX };
+            let receive_ns = outlet.begin(lane as u16);
             if source.begins_again() {
+                self.intake.finish_flows(outlet);
                 self.intake.begin_again();
             }
-            let receive_ns = outlet.begin(lane as u16);
             let (intake, wire_to_receive) = (&mut self.intake, &mut self.wire_to_receive);
             work += source.poll(receive_ns, Budget { frames: self.burst, bytes }, &mut |frame| {
                 intake.take(frame.bytes, frame.link, frame.wire_ns, frame.clock, outlet);
@@ -192,9 +220,7 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
             work += port.poll(now, &mut Inlets { intake: &mut self.intake, outlet, lane });
             outlet.flush();
         }
-        if work > 0 {
-            self.last_work = now;
-        }
+        work += finish_flows(&self.sources, &mut self.intake, outlet);
         work
     }
 
@@ -207,6 +233,7 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
 
     fn finished(&self) -> bool {
         self.sources.iter().all(FrameSource::exhausted)
+            && !self.intake.has_flows()
             && self.port.as_ref().is_none_or(|port| port.exhausted())
             && self.outlet.as_ref().is_none_or(EventOutlet::is_flushed)
     }
@@ -214,13 +241,14 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
     fn stop(&mut self) {
         self.sources.iter_mut().for_each(FrameSource::stop);
         if let Some(port) = &mut self.port {
-            port.stop(self.last_work);
+            port.stop();
         }
     }
 
     fn on_close(&mut self, _now: Nanos) {
         if let Some(outlet) = &mut self.outlet {
             reclaim(outlet, &mut self.intake);
+            self.intake.finish_flows(outlet);
             self.intake.connections.remember_all();
         }
         self.close_outlet();

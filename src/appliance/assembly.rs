@@ -30,7 +30,7 @@ pub struct Assembly<S> {
     pub bill: Bill,
 }
 
-/// The feed logic's part of the settings.
+/// The feed logic's part of the settings, for frames of a NIC.
 pub fn intake_settings(settings: &Settings) -> IntakeSettings {
     let lines = settings.feeds.iter().enumerate().flat_map(|(feed, record)| {
         record.lines.iter().enumerate().map(move |(line, line_record)| FeedLine {
@@ -52,7 +52,13 @@ pub fn intake_settings(settings: &Settings) -> IntakeSettings {
         protocol,
         streams_max: STREAMS_MAX,
         endpoints_max: ENDPOINTS_MAX,
+        tcp_flows: false,
     }
+}
+
+/// The feed logic's part of the settings, for frames of captures: of their TCP flows nobody else takes care.
+pub fn capture_intake_settings(settings: &Settings) -> IntakeSettings {
+    IntakeSettings { tcp_flows: true, ..intake_settings(settings) }
 }
 
 fn class_table(settings: &Settings) -> Result<ClassTable, ApplianceError> {
@@ -98,12 +104,13 @@ struct ShardParts {
     readers: Vec<SlotReader>,
 }
 
-/// Makes and wires everything: a shard for each list of `sources`, on `node`.
+/// Makes and wires everything: a shard for each list of `sources`, on `node`, whose feed logic is `intake`.
 ///
 /// # Errors
 /// A pool can't be made.
 pub fn assemble<S: FrameSource + Send + 'static>(
     settings: &Settings,
+    intake: &IntakeSettings,
     sources: Vec<Vec<S>>,
     node: Option<u32>,
     clock: Clock,
@@ -124,7 +131,6 @@ pub fn assemble<S: FrameSource + Send + 'static>(
     }
     let (producers, consumers) = queues(settings, sources.len());
     let processors = processors(consumers, &mut parts, clock);
-    let intake = intake_settings(settings);
     let classes = class_table(settings)?;
     let shards = sources.into_iter().zip(parts).zip(producers).enumerate();
     let shards = shards
@@ -132,7 +138,7 @@ pub fn assemble<S: FrameSource + Send + 'static>(
             let can_wait = sources.iter().all(FrameSource::can_wait);
             let outlet =
                 OutletParts { pool: parts.pool, classes: classes.clone(), producers, clock, can_wait };
-            Shard::new(ShardId(index as u8), sources, &intake, outlet, settings.threads.burst)
+            Shard::new(ShardId(index as u8), sources, intake, outlet, settings.threads.burst)
         })
         .collect();
     Ok(Assembly { shards, processors, pools, bill })

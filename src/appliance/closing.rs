@@ -2,7 +2,7 @@
 
 use crate::agents::{ProcessorReport, ShardReport, Tally};
 use crate::event::ShardId;
-use crate::feed::StreamSnapshot;
+use crate::feed::{FlowsReport, StreamSnapshot};
 use crate::ledger::{LatencyRecorder, Ledger};
 use crate::runtime::ThreadReport;
 
@@ -35,6 +35,8 @@ pub struct Outcome {
     pub receive_to_processed: LatencyRecorder,
     /// From the wire to the processor, ns.
     pub wire_to_processed: LatencyRecorder,
+    /// What is told of a capture's TCP flows, where there were any.
+    pub flows: Option<FlowsReport>,
     /// The threads.
     pub threads: Vec<ThreadReport>,
 }
@@ -50,6 +52,8 @@ impl Outcome {
         for (index, shard) in shards.iter().enumerate() {
             outcome.ledger.absorb(&shard.ledger);
             outcome.wire_to_receive.absorb(&shard.wire_to_receive);
+            // A capture is replayed into one shard.
+            outcome.flows = outcome.flows.or_else(|| shard.flows.clone());
             let shard_id = ShardId(index as u8);
             for (stream, snapshot) in shard.streams.iter().enumerate() {
                 let counts = processors.iter().filter_map(|p| p.processor.stream(shard_id, stream));

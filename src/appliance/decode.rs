@@ -1,8 +1,8 @@
 //! `sluice decode`: captures through decoders and feed state, with nothing behind them.
 
 use super::{ApplianceError, closing::StreamOutcome};
-use crate::event::{FrameReject, LinkType, MessageReject};
-use crate::feed::{Accepted, Intake, IntakeSettings, Outlet};
+use crate::event::{LinkType, MessageReject};
+use crate::feed::{Accepted, FlowsReport, Intake, IntakeSettings, Outlet};
 use crate::ledger::{EventBook, Ledger};
 use crate::source::capture::{CaptureReader, CaptureStats};
 use crate::wire::{self, Message};
@@ -12,16 +12,18 @@ use std::path::{Path, PathBuf};
 /// What a decode found.
 #[derive(Debug)]
 pub struct DecodeOutcome {
-    /// Frames and messages; every accepted message counts as delivered to the count.
+    /// Frames, connections, flows and messages; every accepted message counts as delivered to the count.
     pub ledger: Ledger,
     /// The streams.
     pub streams: Vec<StreamOutcome>,
     /// The captures, file by file.
     pub captures: Vec<(PathBuf, CaptureStats)>,
-    /// TCP segments among the frames that are not UDP.
+    /// TCP segments among the frames.
     pub tcp_packets: u64,
     /// Conversations among them: pairs of endpoints, both directions together.
     pub tcp_flows: u64,
+    /// What is told of the flows, where there were any.
+    pub flows: Option<FlowsReport>,
 }
 
 /// Is told every new message.
@@ -77,10 +79,10 @@ pub fn decode_captures(
         let mut reader = CaptureReader::open(file)?;
         let mut records = 0u64;
         while let Some(record) = reader.next_record()? {
-            let not_udp = intake.frames.rejected[FrameReject::NotUdp as usize];
+            let tcp_frames = intake.tcp_frames();
             let clock = crate::event::ClockKind::Capture;
             intake.take(record.bytes, record.link, record.time_ns, clock, &mut count);
-            if intake.frames.rejected[FrameReject::NotUdp as usize] != not_udp {
+            if intake.tcp_frames() != tcp_frames {
                 conversations.note(record.bytes, record.link);
             }
             records += 1;
@@ -90,9 +92,13 @@ pub fn decode_captures(
         }
         captures.push((file.clone(), reader.stats().clone()));
     }
+    intake.finish_flows(&mut count);
+    let (connections, flows) = intake.flow_books().unzip();
     let streams = intake.settle().into_iter().map(StreamOutcome::of_decode).collect();
     let mut ledger = Ledger {
         frames: intake.frames.clone(),
+        connections,
+        flows: flows.as_ref().map(|flows| flows.book.clone()),
         messages: intake.messages.clone(),
         events: count.events,
         ..Ledger::default()
@@ -105,6 +111,7 @@ pub fn decode_captures(
         streams,
         captures,
         tcp_packets: conversations.packets,
+        flows,
         tcp_flows: conversations.flows.len() as u64,
     })
 }

@@ -1,7 +1,7 @@
 //! A replay into the appliance's own shards: the same path as from the wire, with a capture as the source.
 
 use super::crew::{self, Homecoming};
-use super::{ApplianceError, Outcome, assemble};
+use super::{ApplianceError, Outcome, assemble, capture_intake_settings};
 use crate::config::Settings;
 use crate::ledger::Counter;
 use crate::os::{Clock, StopFlag};
@@ -44,7 +44,7 @@ pub fn replay_inline(
     let frames_total = source.frames_total();
     let clock = Clock::new();
     let plan = crew::plan(settings, 1, Drive::Inline)?;
-    let assembly = assemble(settings, vec![vec![source]], None, clock)?;
+    let assembly = assemble(settings, &capture_intake_settings(settings), vec![vec![source]], None, clock)?;
     let pools = assembly.pools.clone();
     let started = Instant::now();
     let crew = crew::start(assembly, &plan, settings, clock)?;

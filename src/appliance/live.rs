@@ -3,7 +3,7 @@
 //! Invariant: whatever ends the run, frames on the way are taken up, queues drained, programs detached, in this order.
 
 use super::crew::{self, Boards, Homecoming};
-use super::{ApplianceError, Outcome, assemble, network};
+use super::{ApplianceError, Outcome, assemble, intake_settings, network};
 use crate::config::{
     AttachWish as ConfigAttach, DriveMode as ConfigDrive, Interface, QueuesWish, Settings, ZeroCopyWish,
 };
@@ -104,7 +104,9 @@ pub fn plan_live(settings: &Settings) -> Result<LivePlan, ApplianceError> {
         )));
     }
     let shards = settings.threads.shards.min(lanes.len()).max(network::shards_needed(settings));
-    let threads = crew::plan(settings, shards, Drive::Live)?;
+    // Without a NIC's queues there is no NAPI that wants a CPU of its own.
+    let drive = if lanes.is_empty() { Drive::Inline } else { Drive::Live };
+    let threads = crew::plan(settings, shards, drive)?;
     Ok(LivePlan { lanes, threads, shards, node })
 }
 
@@ -145,7 +147,8 @@ pub fn run_live(
     let (host, stream) = host.unzip();
     let ports = network::open_ports(settings, stream, plan.node, &mut parts.lines)?;
     parts.lines.extend(ports.iter().map(|port| port.report.to_string()));
-    let assembly = assemble(settings, sources, plan.node, clock)?.with_ports(ports);
+    let assembly =
+        assemble(settings, &intake_settings(settings), sources, plan.node, clock)?.with_ports(ports);
     parts.lines.extend(assembly.pools.iter().map(ToString::to_string));
     let started = Instant::now();
     let crew = crew::start(assembly, &plan.threads, settings, clock)?;

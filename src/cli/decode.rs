@@ -31,7 +31,7 @@ pub fn decode(args: &DecodeArgs) -> anyhow::Result<Exit> {
         bar.set_message(format!("{}: {} MiB", file.display(), bytes >> 20));
         bar.tick();
     };
-    let intake = appliance::intake_settings(&settings);
+    let intake = appliance::capture_intake_settings(&settings);
     let outcome = match form {
         DecodeForm::Messages => {
             let mut listing = Listing { out: BufWriter::new(stdout().lock()), failed: None };
@@ -46,9 +46,8 @@ pub fn decode(args: &DecodeArgs) -> anyhow::Result<Exit> {
     bar.finish_and_clear();
     outcome.captures.iter().for_each(|(path, stats)| tell_damage(path, stats));
     let capture = capture_facts(&outcome);
-    let (frames, messages) = (outcome.ledger.frames.clone(), outcome.ledger.messages.clone());
     let streams: Vec<NamedStream> = outcome.streams.into_iter().map(NamedStream::from).collect();
-    let report = DecodeReport::new(streams, &frames, &messages, capture);
+    let report = DecodeReport::new(streams, &outcome.ledger, outcome.flows, capture);
     match form {
         DecodeForm::Summary => print(&summarize_decode(&report, Style::for_stream(&stdout())))?,
         DecodeForm::Json => print(&to_json(&report)?)?,
@@ -68,7 +67,7 @@ fn tell_damage(path: &Path, stats: &CaptureStats) {
     }
 }
 
-/// Facts about the files: per file what was read, and TCP conversations, which are counted and not decoded.
+/// Facts about the files: per file what was read, and TCP conversations.
 fn capture_facts(outcome: &DecodeOutcome) -> CaptureFacts {
     let files = outcome.captures.iter().map(|(path, stats)| CaptureFile {
         file: path.display().to_string(),

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 const AFTER: &str = "\
 Reads pcap, pcapng and ITCH 5.0 message files, plain or compressed by gzip or zstd, whatever the name.
-Files are read in the order given, as one input.
+Files are read in the order given, as one input. TCP flows are put in order; each direction of one is decoded as
+a connection: FIX, native and SoupBinTCP are known by their first bytes.
 Exit code 4 means that the books of what was read do not balance.
 
 Examples:
@@ -23,8 +24,8 @@ pub struct DecodeArgs {
     /// Captures: pcap, pcapng or ITCH 5.0 message files, also compressed.
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
-    /// What packets are: native, moldudp64-itch50, iex-tp, cme-mdp3, cboe-pitch, nyse-pillar, miax-mach,
-    /// ice-impact, or auto, by their bytes.
+    /// What packets and flows are: native, moldudp64-itch50, iex-tp, cme-mdp3, cboe-pitch, nyse-pillar, miax-mach,
+    /// ice-impact, fix, engine20, soupbintcp-itch50, or auto, by their bytes.
     #[arg(long, value_name = "P", default_value = "auto", conflicts_with = "config")]
     pub protocol: ProtocolChoice,
     /// Decode by the feeds of this config file instead: protocols by destination, lines by name.

@@ -83,6 +83,9 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
         further.insert("pacing".to_owned(), pacing_value(source.pacing()));
         exit = note_capture(source, &mut further);
     }
+    if let Some(flows) = replayed.outcome.flows.take() {
+        further.insert("flows".to_owned(), json!(flows));
+    }
     further.insert("interrupted".to_owned(), json!(replayed.interrupted));
     further.insert("threads".to_owned(), threads_value(&replayed.outcome.threads));
     let input = ReportInput {

@@ -16,6 +16,7 @@ A message file is sent as MoldUDP64 packets to 233.54.12.111:26477.
 --to tcp sends what TCP flows carry: each direction over a connection of its own, its bytes in order and once,
 opened with its first byte and closed with its last. Flows that begin before the capture begin with its first
 byte of them; bytes that the capture misses are counted. --pps then counts segments.
+--to inline decodes the same bytes, where their protocol is known (fix, native, soupbintcp-itch50, or --protocol).
 --from and --until are offsets from the first record of the first file: seconds, or with ns, us, ms, s, m
 or h. Records without a timestamp are left out where either is given.
 --speed original keeps the gaps of the capture, 2x halves them, max leaves none; --pps sends evenly.

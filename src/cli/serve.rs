@@ -107,6 +107,7 @@ fn client_value(client: &ClientReport) -> Value {
         "last_sequence": client.last_sequence,
         "messages": client.messages,
         "bytes": client.bytes,
+        "took_everything": client.took_everything,
         "closed": client.closed.map(CloseReason::name),
     })
 }
@@ -115,7 +116,7 @@ fn summary(served: &ServedOutcome, session: &str) -> String {
     let report = &served.report;
     let seconds = report.elapsed_ns as f64 / 1e9;
     let mut text = format!(
-        "released {} messages of session {session} in {seconds:.3} s; sent {} messages to {} clients, {} of which have \
+        "released {} messages of session {session} in {seconds:.3} s; sent {} messages to {} clients, {} of which took \
          everything up to the end\n",
         report.released, report.messages_sent, report.connections, report.served_whole
     );

@@ -47,6 +47,8 @@ reasons! {
         SourceNotAllowed => "source_not_allowed",
         /// The stream or line table is full.
         TableFull => "table_full",
+        /// A TCP segment of a capture's flow that can't be framed any more, behind a gap or behind damage.
+        FlowGivenUp => "flow_given_up",
         /// The packet is shorter than the protocol's packet header.
         PacketTooShort => "packet_too_short",
         /// The packet header names a version or protocol id that is not known.
@@ -75,6 +77,9 @@ reasons! {
         TooLarge => "too_large",
         /// Its checksum is not that of its bytes.
         Checksum => "checksum",
+        /// A frame of another encoding among the messages, passed over by its own length (the compressed and binary ones
+        /// that some brokers send in their FIX sessions).
+        ForeignFrame => "foreign_frame",
     }
 }
 
@@ -119,7 +124,8 @@ reasons! {
         SourceNotAllowed => "source_not_allowed",
         /// There are as many producers as there may be.
         ProducersFull => "producers_full",
-        /// The producer is connected already, and its newer connection goes on.
+        /// The producer is connected already, and its newer connection goes on; of a capture's flow, another one between the
+        /// same endpoints begins.
         Superseded => "superseded",
         /// A session's frames came out of sequence, or a frame that its state forbids.
         SessionViolation => "session_violation",
@@ -135,5 +141,9 @@ reasons! {
         EndOfSession => "end_of_session",
         /// The appliance stops.
         Stopped => "stopped",
+        /// Bytes of a capture's flow are missing in the capture, and its protocol gives no way to begin anew behind them.
+        Gap => "gap",
+        /// The capture ended, and with it what it shows of a flow.
+        CaptureEnded => "capture_ended",
     }
 }

@@ -4,10 +4,11 @@
 //! connection; a message that found no room is met again, in its place.
 
 use super::EndpointIndex;
-use super::inlets::{Inlet, InletSettings};
+use super::inlets::{Inlet, InletSettings, zeroed};
 use super::producers::{ProducerRecord, Producers};
 use super::session::{Say, Session};
 use crate::event::{CloseReason, ConnectionIndex, InletIndex, Nanos, Protocol};
+use crate::limits::FLOW_UNIT_BYTES_MAX;
 use crate::wire::{Progress, Stop};
 use std::collections::VecDeque;
 
@@ -45,6 +46,7 @@ pub(super) struct Connection {
     pub(super) greeted: bool,
     pub(super) session: Session,
     pub(super) say: Say,
+    pub(super) unit_bytes_max: u32,
     listed: bool,
     held: u32,
     unit_bytes: u32,
@@ -64,6 +66,7 @@ impl Connection {
             greeted: false,
             session: Session::None,
             say: Say::default(),
+            unit_bytes_max: 0,
             listed: false,
             held: 0,
             unit_bytes: 0,
@@ -99,15 +102,22 @@ pub struct ConnectionSettings {
 }
 
 impl Connections {
-    /// Allocates all memory that connections will use.
-    pub(super) fn allocate(inlets: Vec<Inlet>, connections_max: usize, producers: Producers) -> Connections {
-        let unit_bytes_max =
-            inlets.iter().map(|inlet| inlet.settings.unit_bytes_max).max().unwrap_or_default();
+    /// Allocates all memory that connections will use, those of a capture's flows (so many, behind the others) included.
+    pub(super) fn allocate(
+        inlets: Vec<Inlet>,
+        connections_max: usize,
+        flows_max: usize,
+        producers: Producers,
+    ) -> Connections {
+        let flow_bytes_max = if flows_max > 0 { FLOW_UNIT_BYTES_MAX } else { 0 };
+        let unit_bytes_max = inlets.iter().map(|inlet| inlet.settings.unit_bytes_max).max();
+        let unit_bytes_max = unit_bytes_max.unwrap_or_default().max(flow_bytes_max);
         let stride = unit_bytes_max.next_multiple_of(STRIDE_BYTES);
-        let mut held = std::iter::repeat_n(0, 0).collect::<Vec<u8>>();
-        held.resize(stride * connections_max, 0);
+        let mut held = zeroed(stride * (connections_max + flows_max));
         // So that the first half frame of a connection is no page fault.
-        held.iter_mut().step_by(stride.max(1)).for_each(|byte| *std::hint::black_box(byte) = 0);
+        let of_inlets = &mut held[..stride * connections_max];
+        of_inlets.iter_mut().step_by(stride.max(1)).for_each(|byte| *std::hint::black_box(byte) = 0);
+        let connections_max = connections_max + flows_max;
         Connections {
             slots: (0..connections_max).map(|_| Connection::closed()).collect(),
             inlets,
@@ -129,6 +139,7 @@ impl Connections {
             inlet: inlet.0,
             endpoint: settings.endpoint,
             protocol: settings.settings.protocol,
+            unit_bytes_max: settings.settings.unit_bytes_max as u32,
             open: true,
             session,
             listed: slot.listed,
@@ -137,6 +148,32 @@ impl Connections {
             ..Connection::closed()
         };
         self.list_if_it_speaks(connection);
+    }
+
+    /// A direction of a capture's flow has begun; nobody is there to be answered.
+    #[cold]
+    pub(super) fn overhear(
+        &mut self,
+        connection: ConnectionIndex,
+        endpoint: EndpointIndex,
+        protocol: Protocol,
+    ) {
+        self.slots[connection.0 as usize] = Connection {
+            endpoint,
+            protocol,
+            unit_bytes_max: FLOW_UNIT_BYTES_MAX as u32,
+            open: true,
+            session: Session::Overheard(None),
+            ..Connection::closed()
+        };
+    }
+
+    /// Bytes are missing behind what is held: framing begins anew. Returns how many held bytes are lost with that.
+    #[cold]
+    pub(super) fn begin_anew(&mut self, connection: ConnectionIndex) -> u64 {
+        let slot = &mut self.slots[connection.0 as usize];
+        slot.discard = 0;
+        u64::from(std::mem::take(&mut slot.held))
     }
 
     /// The connection is gone. Returns the bytes of an unfinished unit that are lost with it, and whether a server that we
@@ -179,6 +216,14 @@ impl Connections {
             return Next::Continue;
         }
         let unfinished = slot.held > 0 && slot.held < slot.unit_bytes || slot.discard > 0;
+        if let Session::Leaving { producer } = slot.session
+            && self.producers.is_settled(producer)
+            && !slot.say.anything()
+            && slot.held == 0
+        {
+            // All is acknowledged: the producer waits for the end.
+            return Next::Close(CloseReason::PeerClosed);
+        }
         let reason = if !slot.greeted && passed(slot.opened_ns, limits.handshake_ns) {
             CloseReason::HandshakeTimeout
         } else if unfinished && passed(slot.unit_since_ns, limits.unfinished_ns) {
@@ -202,7 +247,7 @@ impl Connections {
             {
                 Next::Continue
             }
-            _ if slot.held > 0 || slot.discard > 0 => Next::Close(CloseReason::PeerClosedInFrame),
+            _ if self.is_in_unit(connection) => Next::Close(CloseReason::PeerClosedInFrame),
             _ => Next::Close(CloseReason::PeerClosed),
         }
     }
@@ -250,6 +295,7 @@ impl Connections {
                 self.producers.remember(*producer);
                 slot.say.write(self.producers.record(*producer), into)
             }
+            Session::Overheard(_) => 0,
             Session::None | Session::Superseded | Session::Refused => {
                 slot.say.write(&ProducerRecord::default(), into)
             }
@@ -291,6 +337,12 @@ impl Connections {
         (taken, slot.held >= slot.unit_bytes)
     }
 
+    /// Gives up the last `count` of the held bytes, which will be shown again.
+    #[cold]
+    pub(super) fn let_go(&mut self, connection: ConnectionIndex, count: usize) {
+        self.slots[connection.0 as usize].held -= count as u32;
+    }
+
     /// Takes the held bytes of a connection out, for decoding, and leaves nothing.
     #[inline]
     pub(super) fn held(&self, connection: ConnectionIndex) -> std::ops::Range<usize> {
@@ -308,6 +360,13 @@ impl Connections {
     #[inline]
     pub(super) fn put_held(&mut self, held: Vec<u8>) {
         self.held = held;
+    }
+
+    /// Whether a unit was begun and is not done with.
+    #[cold]
+    pub(super) fn is_in_unit(&self, connection: ConnectionIndex) -> bool {
+        let slot = &self.slots[connection.0 as usize];
+        slot.held > 0 || slot.discard > 0
     }
 
     /// Whether bytes of a unit are held.

@@ -60,8 +60,8 @@ pub struct FlowFacts {
 /// What a table tells of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowEvent<'a> {
-    /// Bytes of the stream, or a loss.
-    Piece(Piece<'a>),
+    /// Bytes of the stream between these ends, or a loss.
+    Piece(&'a FlowKey, Piece<'a>),
     /// It has ended.
     Ended(&'a FlowFacts),
 }
@@ -139,15 +139,15 @@ pub struct FlowTable {
 }
 
 impl FlowTable {
-    /// An empty table.
+    /// An empty table, with room for all its flows; memory for what they hold comes and goes with what is held.
     pub fn allocate(limits: FlowLimits) -> FlowTable {
         let limits = FlowLimits { flows_max: limits.flows_max.clamp(1, u32::MAX as usize), ..limits };
         FlowTable {
             limits,
-            flows: Vec::new(),
-            index: HashMap::new(),
-            free: Vec::new(),
-            ended: VecDeque::new(),
+            flows: Vec::with_capacity(limits.flows_max),
+            index: HashMap::with_capacity(limits.flows_max),
+            free: Vec::with_capacity(limits.flows_max),
+            ended: VecDeque::with_capacity(limits.flows_max),
             waiting: Vec::with_capacity(limits.holding_max),
             now: 0,
             expiry_ns: Nanos::MAX,
@@ -166,6 +166,16 @@ impl FlowTable {
         let mut totals = self.forgotten;
         self.flows.iter().filter(|flow| flow.used).for_each(|flow| totals.absorb(flow.reassembler.counts()));
         totals
+    }
+
+    /// Whether it knows any flow, ended ones that are remembered included.
+    pub fn has_flows(&self) -> bool {
+        !self.index.is_empty()
+    }
+
+    /// Bytes that flows hold behind their gaps: any segment may set them free.
+    pub fn held_bytes(&self) -> u64 {
+        self.waiting.iter().map(|index| self.flows[*index as usize].reassembler.held_bytes()).sum()
     }
 
     /// Takes a segment of the capture; its flow's bytes, and those of others whose gaps became too old, go to `out`. A
@@ -232,12 +242,12 @@ impl FlowTable {
         arrival: &Arrival<'_>,
         out: &mut impl FnMut(FlowIndex, FlowEvent<'_>),
     ) -> Fate {
-        let flow = &mut self.flows[index as usize];
-        flow.last_ns = self.now;
-        let (had_ended, waited) = (flow.reassembler.end().is_some(), flow.reassembler.is_waiting());
+        let Flow { key, reassembler, last_ns, .. } = &mut self.flows[index as usize];
+        *last_ns = self.now;
+        let (had_ended, waited) = (reassembler.end().is_some(), reassembler.is_waiting());
         let may_hold = waited || self.waiting.len() < self.limits.holding_max;
-        let fate = flow.reassembler.segment(arrival, may_hold, &mut |piece| {
-            out(FlowIndex(index), FlowEvent::Piece(piece));
+        let fate = reassembler.segment(arrival, may_hold, &mut |piece| {
+            out(FlowIndex(index), FlowEvent::Piece(key, piece));
         });
         self.settle(index, waited, had_ended, out);
         fate
@@ -285,8 +295,8 @@ impl FlowTable {
         // From behind, because a flow that stops waiting leaves the list.
         for place in (0..self.waiting.len()).rev() {
             let index = self.waiting[place];
-            let reassembler = &mut self.flows[index as usize].reassembler;
-            reassembler.expire(before_ns, &mut |piece| out(FlowIndex(index), FlowEvent::Piece(piece)));
+            let Flow { key, reassembler, .. } = &mut self.flows[index as usize];
+            reassembler.expire(before_ns, &mut |piece| out(FlowIndex(index), FlowEvent::Piece(key, piece)));
             self.settle(index, true, false, out);
         }
     }
@@ -339,11 +349,11 @@ impl FlowTable {
 
     /// Ends a flow from outside, unless it has ended.
     fn end(&mut self, index: u32, ended: FlowEnd, out: &mut impl FnMut(FlowIndex, FlowEvent<'_>)) {
-        let reassembler = &mut self.flows[index as usize].reassembler;
+        let Flow { key, reassembler, .. } = &mut self.flows[index as usize];
         if reassembler.end().is_some() {
             return;
         }
-        reassembler.finish(&mut |piece| out(FlowIndex(index), FlowEvent::Piece(piece)));
+        reassembler.finish(&mut |piece| out(FlowIndex(index), FlowEvent::Piece(key, piece)));
         self.waiting.retain(|other| *other != index);
         self.tell_end(index, ended, out);
     }
@@ -422,7 +432,7 @@ mod tests {
             }
             let mut pieces = Vec::new();
             let result = act(table, &mut |index, event| match event {
-                FlowEvent::Piece(piece) => pieces.push((
+                FlowEvent::Piece(_, piece) => pieces.push((
                     index,
                     match piece {
                         Piece::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),

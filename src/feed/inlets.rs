@@ -48,3 +48,8 @@ impl InletSettings {
         self.soup = Some(session);
     }
 }
+
+/// Memory of zeros, of which pages come into being when they are touched.
+pub(super) fn zeroed(bytes: usize) -> Vec<u8> {
+    vec![0; bytes]
+}

@@ -3,6 +3,7 @@
 //! Invariant: each frame is decoded or refused for one reason; each message is accepted, duplicate, stale,
 //! heartbeat or refused for one reason.
 
+use super::flow_intake::CaptureFlows;
 use super::inlets::Inlet;
 use super::visit::{PacketVerdict, Visit};
 use super::{
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::event::{ClockKind, Destination, FrameReject, LinkType, MessageReject, Nanos, Protocol};
 use crate::ledger::{FrameBook, MessageBook};
-use crate::limits::{ENDPOINTS_MAX, LATENESS_STREAMS, STREAMS_MAX};
+use crate::limits::{ENDPOINTS_MAX, FLOW_CONNECTIONS_MAX, LATENESS_STREAMS, STREAMS_MAX};
 use crate::wire::{self, Message};
 
 /// What goes with an accepted message.
@@ -60,6 +61,9 @@ pub struct IntakeSettings {
     pub streams_max: usize,
     /// Destinations at most.
     pub endpoints_max: usize,
+    /// Whether TCP segments are put in order and their flows decoded, as captures demand; otherwise they are refused, for
+    /// on a NIC they are the kernel's.
+    pub tcp_flows: bool,
 }
 
 impl Default for IntakeSettings {
@@ -70,6 +74,7 @@ impl Default for IntakeSettings {
             protocol: None,
             streams_max: STREAMS_MAX,
             endpoints_max: ENDPOINTS_MAX,
+            tcp_flows: false,
         }
     }
 }
@@ -78,8 +83,10 @@ impl Default for IntakeSettings {
 #[derive(Debug)]
 pub struct Intake {
     pub(super) table: StreamTable,
-    admit_unknown: bool,
-    protocol: Option<Protocol>,
+    pub(super) admit_unknown: bool,
+    pub(super) protocol: Option<Protocol>,
+    /// The TCP flows, where they are decoded. Out of its place only while one of their segments is taken.
+    pub(super) flows: Option<Box<CaptureFlows>>,
     /// Frames by fate.
     pub frames: FrameBook,
     /// Messages by fate.
@@ -112,9 +119,13 @@ impl Intake {
             .into_iter()
             .map(|settings| Inlet { endpoint: table.add_inlet(&settings.name, settings.protocol), settings });
         let inlets = inlets.collect();
+        let connections_max = connections.connections_max;
+        let flows = settings.tcp_flows.then(|| CaptureFlows::allocate(connections_max));
+        let flows_max = if settings.tcp_flows { FLOW_CONNECTIONS_MAX } else { 0 };
         Intake {
             table,
-            connections: Connections::allocate(inlets, connections.connections_max, producers),
+            flows,
+            connections: Connections::allocate(inlets, connections_max, flows_max, producers),
             admit_unknown: settings.admit_unknown,
             protocol: settings.protocol,
             frames: FrameBook::default(),
@@ -133,7 +144,11 @@ impl Intake {
         outlet: &mut impl Outlet,
     ) {
         self.frames.received += 1;
-        match self.decode(frame, link, wire_ns, clock, outlet) {
+        let fate = match self.decode(frame, link, wire_ns, clock, outlet) {
+            Err(FrameReject::NotUdp) => self.take_segment(frame, link, wire_ns, clock, outlet),
+            fate => fate,
+        };
+        match fate {
             Ok(()) => self.frames.decoded += 1,
             Err(reason) => self.frames.rejected[reason as usize] += 1,
         }

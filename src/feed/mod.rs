@@ -4,6 +4,8 @@
 //! tables are allocated once and never grow, those of a capture's TCP flows excepted, which grow up to their limits.
 
 mod connections;
+mod flow_intake;
+mod flow_report;
 mod flows;
 mod inlets;
 mod intake;
@@ -19,6 +21,7 @@ mod table;
 mod visit;
 
 pub use connections::{ConnectionSettings, Connections, Next, Took};
+pub use flow_report::{FlowFate, FlowTold, FlowsReport};
 pub use flows::{FlowEnd, FlowEvent, FlowFacts, FlowIndex, FlowKey, FlowLimits, FlowTable, FlowTableFull};
 pub use inlets::InletSettings;
 pub use intake::{Accepted, Intake, IntakeSettings, Outlet};

@@ -7,6 +7,7 @@ use super::producers::{ProducerRecord, Producers, Turn};
 use super::visit::{PacketVerdict, Visit};
 use super::{Outlet, SoupEvent, SoupSession, Verdict};
 use crate::event::{CloseReason, ConnectionIndex, MessageReject, Nanos};
+use crate::wire::moldudp64::session_number;
 use crate::wire::{
     Control, Flow, Message, Numbering, Run, RunKind, StreamVisitor, Visitor, native_v2, soupbin,
 };
@@ -26,6 +27,9 @@ pub(super) enum Session {
     Refused,
     /// A session with a SoupBinTCP server, whose client we are.
     Soup(Box<SoupSession>),
+    /// Others' session, out of a capture: its words are followed and not answered. Of SoupBinTCP, the session and the
+    /// number of the next message, once the server has named them.
+    Overheard(Option<(u128, u64)>),
 }
 
 impl Session {
@@ -44,11 +48,13 @@ pub(super) struct Say {
     pub(super) welcome: bool,
     pub(super) ack: bool,
     pub(super) error: Option<CloseReason>,
+    /// Whether the error was said: nothing follows it.
+    said_all: bool,
 }
 
 impl Say {
     pub(super) fn anything(&self) -> bool {
-        self.welcome || self.ack || self.error.is_some()
+        !self.said_all && (self.welcome || self.ack || self.error.is_some())
     }
 
     /// Writes all of it that finds room, whole frames only, and forgets what it wrote.
@@ -71,6 +77,7 @@ impl Say {
             let text = reason.name().as_bytes();
             if put(native_v2::Control::Error { code: reason as u8, text }) {
                 self.error = None;
+                self.said_all = true;
             }
         }
         written
@@ -85,6 +92,8 @@ pub(super) struct SessionVisit<'a, 'b, O> {
     pub(super) producers: &'a mut Producers,
     pub(super) connection: ConnectionIndex,
     pub(super) now: Nanos,
+    /// Whether nothing came on the connection yet, so that a hello may.
+    pub(super) first: bool,
     /// The connection that a hello has taken the producer from.
     pub(super) superseded: Option<ConnectionIndex>,
     /// Why the connection has to end, found while judging a message.
@@ -109,7 +118,8 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
         let field = frame.get(PRODUCER_AT..).and_then(|rest| rest.first_chunk::<8>());
         let is_theirs = frame.starts_with(&native_v2::MAGIC)
             && field.is_some_and(|id| u64::from_le_bytes(*id) == self.producers.id(producer));
-        if !is_theirs {
+        // Without a number it would pass for an old one, and be lost without a word.
+        if !is_theirs || message.sequence == 0 {
             return self.break_off(CloseReason::SessionViolation);
         }
         match self.producers.turn(producer, message.sequence) {
@@ -150,7 +160,7 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
         }
         let Session::Soup(session) = &mut *self.session else { return Flow::Taken };
         let run = match session.sequenced() {
-            Ok(sequence) => soup_run(session, sequence, RunKind::Data),
+            Ok(sequence) => soup_run(session.session_number(), sequence, RunKind::Data),
             Err(reason) => return self.break_off(reason),
         };
         session.took();
@@ -164,13 +174,19 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
         use native_v2::Control as Word;
         match (control, &self.session) {
             (Word::Hello { producer: 0, .. }, _) => self.refuse_hello(CloseReason::SessionViolation),
+            (Word::Hello { .. }, _) if !std::mem::take(&mut self.first) => {
+                self.refuse_hello(CloseReason::SessionViolation)
+            }
             (Word::Hello { durable: true, .. }, Session::None) => self.refuse_hello(CloseReason::NotOffered),
             (Word::Hello { producer, .. }, Session::None) => self.hello(producer),
             (Word::Heartbeat, Session::Native { .. } | Session::Leaving { .. }) => {
                 self.say.ack = true;
                 Ok(())
             }
-            (Word::Heartbeat, _) => Ok(()),
+            (Word::Heartbeat, _) => {
+                self.first = false;
+                Ok(())
+            }
             (Word::Goodbye, Session::Native { producer }) => {
                 *self.session = Session::Leaving { producer: *producer };
                 self.say.ack = true;
@@ -178,6 +194,35 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
             }
             _ => self.refuse_hello(CloseReason::SessionViolation),
         }
+    }
+
+    /// A message out of a capture, which can't wait for room: it is accepted, or refused by name.
+    #[cold]
+    fn offer_overheard(&mut self, message: &Message<'_>) -> Flow {
+        let Session::Overheard(Some((session, next))) = &mut *self.session else {
+            self.visit.message(message);
+            return Flow::Taken;
+        };
+        let run = soup_run(*session, *next, RunKind::Data);
+        *next = next.saturating_add(1);
+        self.visit.run(&run);
+        self.visit.message(&Message { sequence: run.sequence, ..*message });
+        Flow::Taken
+    }
+
+    /// A SoupBinTCP server's word to somebody else.
+    #[cold]
+    fn overhear(&mut self, control: &soupbin::Control<'_>) {
+        if let soupbin::Control::Accepted { session, sequence } = control {
+            *self.session = Session::Overheard(Some((session_number(session), *sequence)));
+        }
+        let Session::Overheard(Some((session, next))) = *self.session else { return };
+        let kind = match control {
+            soupbin::Control::Accepted { .. } | soupbin::Control::Heartbeat => RunKind::Heartbeat,
+            soupbin::Control::EndOfSession => RunKind::EndOfSession,
+            soupbin::Control::Debug(_) | soupbin::Control::Rejected(_) => return,
+        };
+        self.visit.run(&soup_run(session, next, kind));
     }
 
     fn hello(&mut self, id: u64) -> Result<(), CloseReason> {
@@ -206,7 +251,7 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
             SoupEvent::EndOfSession => RunKind::EndOfSession,
             SoupEvent::Nothing => return Ok(()),
         };
-        let run = soup_run(session, session.sequence(), kind);
+        let run = soup_run(session.session_number(), session.sequence(), kind);
         self.visit.run(&run);
         match kind {
             RunKind::EndOfSession => Err(CloseReason::EndOfSession),
@@ -216,10 +261,10 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
 }
 
 /// A run of a SoupBinTCP session: one message, or a word that names the next one's number.
-fn soup_run(session: &SoupSession, sequence: u64, kind: RunKind) -> Run {
+fn soup_run(session: u128, sequence: u64, kind: RunKind) -> Run {
     Run {
         unit: 0,
-        session: session.session_number(),
+        session,
         sequence,
         count: u32::from(kind == RunKind::Data),
         kind,
@@ -239,6 +284,7 @@ impl<O: Outlet> Visitor for SessionVisit<'_, '_, O> {
 
     #[cold]
     fn refuse(&mut self, reason: MessageReject) {
+        self.first = false;
         self.visit.refuse(reason);
         match &mut *self.session {
             Session::Native { .. } => {
@@ -248,6 +294,11 @@ impl<O: Outlet> Visitor for SessionVisit<'_, '_, O> {
                 });
             }
             Session::Soup(session) => session.refused(reason),
+            Session::Overheard(Some((_, next)))
+                if matches!(reason, MessageReject::TooShort | MessageReject::TooLarge) =>
+            {
+                *next = next.saturating_add(1);
+            }
             _ => {}
         }
     }
@@ -264,9 +315,11 @@ impl<O: Outlet> StreamVisitor for SessionVisit<'_, '_, O> {
                 if !self.visit.has_room(message) {
                     return Flow::Wait;
                 }
+                self.first = false;
                 self.visit.message(message);
                 Flow::Taken
             }
+            Session::Overheard(_) => self.offer_overheard(message),
             Session::Native { producer } => {
                 let producer = *producer;
                 self.offer_acknowledged(producer, message)
@@ -279,9 +332,12 @@ impl<O: Outlet> StreamVisitor for SessionVisit<'_, '_, O> {
     }
 
     fn control(&mut self, control: Control<'_>) -> Result<(), CloseReason> {
-        match control {
-            Control::Native(control) => self.native(control),
-            Control::Soup(control) => self.soup(&control),
+        match (control, &self.session) {
+            (Control::Soup(control), Session::Overheard(_)) => self.overhear(&control),
+            (Control::Native(_), Session::Overheard(_)) => {}
+            (Control::Native(control), _) => self.native(control)?,
+            (Control::Soup(control), _) => self.soup(&control)?,
         }
+        Ok(())
     }
 }

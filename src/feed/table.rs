@@ -134,6 +134,23 @@ impl StreamTable {
         (self.endpoints.len() < self.endpoints_max).then(|| self.enter(endpoint))
     }
 
+    /// Enters an endpoint of TCP flows: datagrams to the same address and port are not part of it. `None` when the table
+    /// is full.
+    #[cold]
+    pub fn admit_flow_endpoint(
+        &mut self,
+        destination: Destination,
+        protocol: Protocol,
+    ) -> Option<EndpointIndex> {
+        if self.endpoints.len() >= self.endpoints_max {
+            return None;
+        }
+        let index = EndpointIndex(self.endpoints.len() as u32);
+        let protocol = Some(protocol);
+        self.endpoints.push(Endpoint { destination, protocol, feed: None, line: 0, last: None });
+        Some(index)
+    }
+
     fn enter(&mut self, endpoint: Endpoint) -> EndpointIndex {
         let index = self.endpoints.len() as u32;
         let hash = self.hasher.hash_one(endpoint.destination);

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a balance is an equation over the book's own fields; no bucket is called "other".
 
-use super::ConnectionBook;
+use super::{ConnectionBook, FlowBook};
 use crate::event::{Class, FrameReject, MessageReject, ShedReason};
 use std::fmt;
 
@@ -91,6 +91,8 @@ pub struct Ledger {
     pub kernel: Option<KernelBook>,
     /// Connections and their bytes, where there are sources of byte streams.
     pub connections: Option<ConnectionBook>,
+    /// TCP flows of captures, where there were any.
+    pub flows: Option<FlowBook>,
     /// Messages.
     pub messages: MessageBook,
     /// Events.
@@ -200,6 +202,9 @@ impl Ledger {
         if let Some(connections) = &other.connections {
             self.connections.get_or_insert_with(ConnectionBook::default).absorb(connections);
         }
+        if let Some(flows) = &other.flows {
+            self.flows.get_or_insert_with(FlowBook::default).absorb(flows);
+        }
         if let Some(kernel) = &other.kernel {
             self.kernel.get_or_insert_with(KernelBook::default).absorb(kernel);
         }
@@ -253,6 +258,9 @@ impl Ledger {
         }
         if let Some(connections) = &self.connections {
             equations.extend(connections.equations());
+        }
+        if let Some(flows) = &self.flows {
+            equations.extend(flows.equations());
         }
         equations
             .into_iter()

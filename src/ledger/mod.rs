@@ -6,11 +6,13 @@
 mod board;
 mod books;
 mod connections;
+mod flows;
 mod histogram;
 mod streams;
 
 pub use board::{Board, Counter};
 pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook, QueueBook};
 pub use connections::ConnectionBook;
+pub use flows::FlowBook;
 pub use histogram::{LatencyRecorder, Percentiles};
 pub use streams::{LineBook, StreamBook, TypeCounts};

@@ -1,15 +1,16 @@
 //! Making a pool, before anything runs hot. Invariant: every pool of the process has a mark that no other ever had.
 
+use super::classes::SlotClass;
 use super::free::FreeLists;
 use super::plan::PoolPlan;
 use super::returns::ReturnPort;
 use super::slab::Slab;
 use super::slots::Pool;
-use super::ticket::Mark;
+use super::ticket::{Mark, Place};
 use crate::event::ShardId;
 use crate::limits::SHARDS_MAX;
 use crate::os::{HugeWish, MemoryError, MemoryWish, Region, RegionReport};
-use rtrb::RingBuffer;
+use rtrb::{Consumer, Producer, RingBuffer};
 use std::fmt;
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -125,9 +126,22 @@ impl Pool {
 
     /// A return port for one thread that will hold tickets of this pool. Before hot use: it allocates the ring.
     pub fn attach(&mut self) -> ReturnPort {
-        let (producer, consumer) = RingBuffer::new(self.slots as usize);
+        let (mut producer, mut consumer) = RingBuffer::new(self.slots as usize);
+        fault_in(&mut producer, &mut consumer);
         self.returns.push(consumer);
         ReturnPort::new(producer, self.mark)
+    }
+}
+
+/// Sends a lap of places through a new ring that mean nothing, so that its pages are there before it runs hot.
+fn fault_in(producer: &mut Producer<Place>, consumer: &mut Consumer<Place>) {
+    let class = SlotClass::ALL[0];
+    let places = producer.slots();
+    if let Ok(chunk) = producer.write_chunk_uninit(places) {
+        chunk.fill_from_iter(std::iter::repeat_n(Place { slot: 0, class }, places));
+    }
+    if let Ok(chunk) = consumer.read_chunk(places) {
+        chunk.into_iter().for_each(drop);
     }
 }
 

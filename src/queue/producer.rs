@@ -9,12 +9,13 @@ use rtrb::Producer;
 pub struct QueueProducer {
     class: Class,
     lane: Producer<Ticket>,
+    capacity: usize,
     pushed: u64,
 }
 
 impl QueueProducer {
     pub(super) fn new(class: Class, lane: Producer<Ticket>) -> QueueProducer {
-        QueueProducer { class, lane, pushed: 0 }
+        QueueProducer { class, capacity: lane.slots(), lane, pushed: 0 }
     }
 
     /// The class of the queue.
@@ -47,7 +48,7 @@ impl QueueProducer {
     /// Places of this lane.
     #[inline]
     pub fn capacity(&self) -> usize {
-        self.lane.buffer().capacity()
+        self.capacity
     }
 
     /// Tickets pushed so far.

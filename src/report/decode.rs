@@ -1,9 +1,10 @@
 //! What `sluice decode` found: streams as in report.json, the frames and messages books, and the capture.
 
-use super::books::{FramesReport, MessagesReport, UnequalSides};
+use super::books::{ConnectionsReport, FramesReport, LedgerReport, MessagesReport, UnequalSides};
 use super::exit::Exit;
 use super::streams::{NamedStream, StreamReport};
-use crate::ledger::{FrameBook, MessageBook};
+use crate::feed::FlowsReport;
+use crate::ledger::Ledger;
 use crate::source::capture::CaptureStats;
 use serde::Serialize;
 
@@ -18,7 +19,7 @@ pub struct CaptureFile {
     pub stats: CaptureStats,
 }
 
-/// TCP among the frames: counted, not decoded.
+/// TCP among the frames.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct TcpFacts {
     /// Segments.
@@ -43,6 +44,12 @@ pub struct DecodeReport {
     pub streams: Vec<StreamReport>,
     /// The frames book.
     pub frames: FramesReport,
+    /// The connections' book, where there were TCP flows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<ConnectionsReport>,
+    /// The TCP flows, where there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flows: Option<FlowsReport>,
     /// The messages book.
     pub messages: MessagesReport,
     /// Facts about the capture files.
@@ -57,32 +64,14 @@ impl DecodeReport {
     /// The report of these books.
     pub fn new(
         streams: Vec<NamedStream>,
-        frames: &FrameBook,
-        messages: &MessageBook,
+        ledger: &Ledger,
+        flows: Option<FlowsReport>,
         capture: CaptureFacts,
     ) -> DecodeReport {
         let streams: Vec<StreamReport> = streams.into_iter().map(StreamReport::from).collect();
-        let frames = FramesReport::from(frames);
-        let messages = MessagesReport::from(messages);
-        let fates = messages.accepted + messages.duplicate + messages.stale + messages.heartbeat;
-        let equations = [
-            (
-                "frames received = decoded + rejected",
-                frames.received,
-                frames.decoded + frames.rejected.total(),
-            ),
-            (
-                "messages decoded = accepted + duplicate + stale + heartbeat + rejected",
-                messages.decoded,
-                fates + messages.rejected.total(),
-            ),
-        ];
-        let own = equations.into_iter().filter(|(_, left, right)| left != right);
-        let own =
-            own.map(|(equation, left, right)| UnequalSides { equation: equation.to_owned(), left, right });
-        let imbalances: Vec<UnequalSides> =
-            own.chain(streams.iter().flat_map(StreamReport::imbalances)).collect();
-        DecodeReport { streams, frames, messages, capture, balanced: imbalances.is_empty(), imbalances }
+        let LedgerReport { frames, connections, messages, balanced, imbalances, .. } =
+            LedgerReport::new(ledger, &streams);
+        DecodeReport { streams, frames, connections, flows, messages, capture, balanced, imbalances }
     }
 
     /// Done, or unbalanced.

@@ -31,7 +31,7 @@ fn write_summary(report: &LoadReport, style: Style, out: &mut String) -> std::fm
         thousands(report.events_per_s as u64),
         report.version,
     )?;
-    if let Some(acknowledged) = report.acknowledged {
+    if let Some(acknowledged) = report.acknowledged.filter(|_| report.sent > 0) {
         let verdict = if acknowledged == report.sent {
             style.good("every one of them acknowledged")
         } else {

@@ -8,6 +8,7 @@ use super::decode::{CaptureFacts, DecodeReport};
 use super::run::{QueueReport, Report};
 use super::streams::StreamReport;
 use super::text::{Style, Table, duration, thousands};
+use crate::feed::FlowsReport;
 use crate::ledger::Percentiles;
 
 /// The summary of a run or replay: streams, queues, latencies with a plot, what the hot path cost, and the
@@ -49,19 +50,24 @@ pub fn summarize(report: &Report, style: Style) -> String {
 /// The summary of a decode: files, streams, and the frames and messages books.
 pub fn summarize_decode(report: &DecodeReport, style: Style) -> String {
     let mut out = String::new();
-    captures(&report.capture, style, &mut out);
+    captures(&report.capture, report.flows.as_ref(), style, &mut out);
     streams(&report.streams, style, &mut out);
     out.push_str(&style.heading("Ledger"));
     out.push('\n');
     frames(&report.frames, style, &mut out);
+    if let Some(book) = &report.connections {
+        connections(book, style, &mut out);
+    }
     messages(&report.messages, style, &mut out);
     stream_books(&report.streams, &mut out);
-    verdict(&report.imbalances, "frames, messages and each stream", style, &mut out);
+    let connections = if report.connections.is_some() { "connections, flows, " } else { "" };
+    let books = format!("frames, {connections}messages and each stream");
+    verdict(&report.imbalances, &books, style, &mut out);
     out
 }
 
 /// What each file held, and what about it was imperfect. The facts are [`DecodeReport::capture`].
-fn captures(capture: &CaptureFacts, style: Style, out: &mut String) {
+fn captures(capture: &CaptureFacts, flows: Option<&FlowsReport>, style: Style, out: &mut String) {
     out.push_str(&style.heading("Captures"));
     out.push('\n');
     for file in &capture.files {
@@ -79,9 +85,29 @@ fn captures(capture: &CaptureFacts, style: Style, out: &mut String) {
     }
     if capture.tcp.packets > 0 {
         let [packets, flows] = [capture.tcp.packets, capture.tcp.flows].map(thousands);
-        out.push_str(&format!("  TCP, which is not decoded: {packets} packets in {flows} conversations\n"));
+        out.push_str(&format!("  TCP: {packets} packets in {flows} conversations\n"));
+    }
+    if let Some(flows) = flows {
+        out.push_str(&format!("  {}\n", flows_line(flows)));
     }
     out.push('\n');
+}
+
+/// What came of TCP flows, and what of them the capture does not hold.
+fn flows_line(flows: &FlowsReport) -> String {
+    let mut text = format!("TCP flows with payload, by direction: {} decoded", thousands(flows.decoded));
+    let others = [
+        (flows.unknown_protocol, "of no known protocol"),
+        (flows.given_up, "given up"),
+        (flows.no_place, "without a place"),
+    ];
+    for (count, what) in others.into_iter().filter(|(count, _)| *count > 0) {
+        text += &format!(", {} {what}", thousands(count));
+    }
+    if flows.book.missing_bytes > 0 {
+        text += &format!("; {} bytes are missing in the capture", thousands(flows.book.missing_bytes));
+    }
+    text
 }
 
 fn line(out: &mut String, label: &str, text: &str) {

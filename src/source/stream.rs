@@ -55,8 +55,8 @@ pub trait StreamSource: Send {
     /// Begins on the shard's own thread.
     fn start(&mut self, now: Nanos, handler: &mut dyn StreamHandler);
 
-    /// Stops taking new connections and ends those that are there, once what they have sent is taken.
-    fn stop(&mut self, now: Nanos);
+    /// Stops taking new connections, and ends those that are there once what they have sent is taken.
+    fn stop(&mut self);
 
     /// Whether it has stopped and nothing is left.
     fn exhausted(&self) -> bool;

@@ -40,6 +40,45 @@ pub fn detect(payload: &[u8], destination: Destination) -> Option<Protocol> {
     SNIFFS.into_iter().find(|(_, sniff)| sniff(payload, multicast)).map(|(protocol, _)| protocol)
 }
 
+/// The protocol of a TCP flow that begins with these bytes (a segment's), if it is beyond reasonable doubt: FIX by its
+/// first two fields, SoupBinTCP by its server's acceptance of a login, native frames by a whole one of them.
+///
+/// A flow whose bytes prove nothing may do so later: at the beginning of each of its segments.
+#[cold]
+pub fn detect_stream(bytes: &[u8]) -> Option<Protocol> {
+    if super::fix::begins_stream(bytes) {
+        Some(Protocol::Fix)
+    } else if soup_accepted(bytes) {
+        Some(Protocol::SoupbintcpItch50)
+    } else if native_frame(bytes) {
+        Some(Protocol::Native)
+    } else {
+        None
+    }
+}
+
+/// A SoupBinTCP server's first packet: `A`, ten bytes of the session, twenty of a number.
+fn soup_accepted(stream: &[u8]) -> bool {
+    let Some([0, 31, b'A', rest @ ..]) = stream.first_chunk::<33>() else { return false };
+    let (session, sequence) = rest.split_at(10);
+    session.iter().all(|b| b.is_ascii_alphanumeric() || *b == b' ')
+        && sequence.iter().all(|b| b.is_ascii_digit() || *b == b' ')
+        && sequence[19].is_ascii_digit()
+}
+
+/// A whole frame of either version stands in front.
+fn native_frame(stream: &[u8]) -> bool {
+    let version_2 = || {
+        let length = usize::try_from(native_v2::frame_bytes(stream)?).ok()?;
+        Some(native_v2::parse(stream.get(..length)?).is_ok())
+    };
+    let version_1 = || {
+        let length = usize::try_from(bytes(stream, 0).map(u32::from_be_bytes)?).ok()?;
+        Some(native(stream.get(..length.checked_add(4)?)?, false))
+    };
+    version_2() == Some(true) || version_1() == Some(true)
+}
+
 /// The `N` bytes at `at`.
 fn bytes<const N: usize>(from: &[u8], at: usize) -> Option<[u8; N]> {
     from.get(at..)?.first_chunk().copied()
@@ -272,6 +311,33 @@ mod tests {
             assert_eq!(detect(&packet, GROUP), None, "{protocol} extended");
         }
         assert_eq!(detect(&[], GROUP), None);
+    }
+
+    #[test]
+    fn flows_are_known_by_what_stands_in_front() {
+        let fix = b"8=FIX.4.2\x019=5\x0135=0\x0110=161\x018=FI";
+        assert_eq!(detect_stream(fix), Some(Protocol::Fix));
+        let soup = format!("\0\x1fA{:>10}{:>20}\0\x01H", "SESSION1", 1).into_bytes();
+        assert_eq!(detect_stream(&soup), Some(Protocol::SoupbintcpItch50));
+        let mut frames = hex("0000000a 04 0003 414243 61626364");
+        assert_eq!(detect_stream(&frames), Some(Protocol::Native));
+        frames.extend([0, 0, 0]);
+        assert_eq!(detect_stream(&frames), Some(Protocol::Native), "the next one is cut");
+        let mut frames = Vec::new();
+        native_v2::encode_control(&native_v2::Control::Heartbeat, 7, &mut frames);
+        assert_eq!(detect_stream(&frames), Some(Protocol::Native));
+        let others: [&[u8]; 7] = [
+            b"",
+            b"GET / HTTP/1.1\r\n",
+            b"SSH-2.0-OpenSSH_9.6\r\n",
+            &hex("1603010200 010001fc 0303"),
+            &[0; 64],
+            &soup[..20],
+            &frames[1..],
+        ];
+        for bytes in others {
+            assert_eq!(detect_stream(bytes), None, "{}", bytes.escape_ascii());
+        }
     }
 
     #[test]

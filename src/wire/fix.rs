@@ -2,19 +2,24 @@
 //!
 //! Invariant: a message is taken only with a checksum that is right, and what is not a message is skipped up to the next
 //! beginning of one, however the stream is cut. So much of what is skipped is left in place that its end is still
-//! seen to be one: a stretch is refused once, where it ends.
+//! seen to be one: a stretch is refused once, where it ends. Frames that begin as messages do, but with a version that
+//! is none of FIX (`8=FIXCOMP`, `8=O`: compressed and binary ones of some brokers), carry no checksum; each is passed over
+//! by its tag 9 and refused.
 
 use super::{Flow, Message, Progress, Stop, StreamVisitor};
 use crate::event::{MessageReject, Nanos};
 
-/// How every message begins.
-const START: &[u8] = b"8=FIX";
+/// How every message begins, and every frame that stands among messages.
+const START: &[u8] = b"8=";
+
+/// How the versions of FIX begin, of which the others are none.
+const VERSIONS: [&[u8]; 2] = [b"FIX.", b"FIXT."];
 
 /// Ends every field.
 const SOH: u8 = 1;
 
-/// Bytes of `8=FIX…|9=n|` at least.
-const HEADER_BYTES_MIN: usize = START.len() + 1 + 2 + 1 + 1;
+/// Bytes of `8=…|9=n|` at least.
+const HEADER_BYTES_MIN: usize = START.len() + 1 + 1 + 2 + 1 + 1;
 
 /// Bytes of tag 8 with its value at most; `8=FIXT.1.1` has 10.
 const BEGIN_STRING_BYTES_MAX: usize = 18;
@@ -37,8 +42,8 @@ const DESCRIBED_FIELDS_MAX: usize = 256;
 enum Header {
     /// More bytes are needed to tell, at least so many in all.
     Need(usize),
-    /// The bytes of tags 8 and 9 with their values, and the bytes of the body.
-    Whole { bytes: usize, body_bytes: u64 },
+    /// The bytes of tags 8 and 9 with their values, the bytes of the body, and whether the version is one of FIX.
+    Whole { bytes: usize, body_bytes: u64, is_fix: bool },
     /// It is none.
     Damaged,
 }
@@ -46,8 +51,8 @@ enum Header {
 /// Decodes the messages in a piece of a stream.
 ///
 /// A message whose checksum is wrong is refused as `Checksum`, one without tag 35 in the third place as `BadField`. What
-/// is no message, up to the next `8=FIX`, is one `BadField`; so are frames that begin like a message and carry no
-/// checksum (compressed ones of some brokers).
+/// is no message, up to where the next one may begin, is one `BadField`. Frames of a version that is none of FIX are
+/// refused one by one, as `ForeignFrame`.
 #[inline]
 pub fn decode_stream<V: StreamVisitor>(bytes: &[u8], unit_bytes_max: usize, visitor: &mut V) -> Progress {
     let mut consumed = 0;
@@ -80,14 +85,14 @@ enum Step {
 
 #[inline]
 fn step<V: StreamVisitor>(rest: &[u8], unit_bytes_max: usize, visitor: &mut V) -> Step {
-    let (header_bytes, body_bytes) = match header(rest) {
+    let (header_bytes, body_bytes, is_fix) = match header(rest) {
         Header::Need(unit_bytes) => return Step::Stop(Stop::Incomplete { unit_bytes }),
-        Header::Whole { bytes, body_bytes } if body_bytes <= PLAUSIBLE_BODY_BYTES => {
-            (bytes, body_bytes as usize)
+        Header::Whole { bytes, body_bytes, is_fix } if body_bytes <= PLAUSIBLE_BODY_BYTES => {
+            (bytes, body_bytes as usize, is_fix)
         }
         Header::Whole { .. } | Header::Damaged => return Step::NoMessage,
     };
-    let unit_bytes = header_bytes + body_bytes + TRAILER_BYTES;
+    let unit_bytes = header_bytes + body_bytes + if is_fix { TRAILER_BYTES } else { 0 };
     if unit_bytes > unit_bytes_max {
         visitor.refuse(MessageReject::TooLarge);
         return Step::Stop(Stop::Discard { unit_bytes: unit_bytes as u64 });
@@ -95,6 +100,10 @@ fn step<V: StreamVisitor>(rest: &[u8], unit_bytes_max: usize, visitor: &mut V) -
     let Some(whole) = rest.get(..unit_bytes) else {
         return Step::Stop(Stop::Incomplete { unit_bytes });
     };
+    if !is_fix {
+        visitor.refuse(MessageReject::ForeignFrame);
+        return Step::Done(unit_bytes);
+    }
     match trailer(whole) {
         Some(sum) => match offer(whole, header_bytes, sum, visitor) {
             Flow::Taken => Step::Done(unit_bytes),
@@ -120,10 +129,14 @@ fn header(bytes: &[u8]) -> Header {
         return Header::Need(HEADER_BYTES_MIN);
     }
     let one_more = Header::Need(bytes.len() + 1);
-    let Some(begin_bytes) = bytes.iter().take(BEGIN_STRING_BYTES_MAX + 1).position(|byte| *byte == SOH)
-    else {
-        return if bytes.len() > BEGIN_STRING_BYTES_MAX { Header::Damaged } else { one_more };
+    let begin = &bytes[START.len()..bytes.len().min(BEGIN_STRING_BYTES_MAX + 1)];
+    let version = match begin.iter().position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'.') {
+        Some(end) if end > 0 && begin[end] == SOH => &begin[..end],
+        Some(_) => return Header::Damaged,
+        None if bytes.len() > BEGIN_STRING_BYTES_MAX => return Header::Damaged,
+        None => return one_more,
     };
+    let begin_bytes = START.len() + version.len();
     let (tag, digits) = match bytes[begin_bytes + 1..].split_at_checked(2) {
         Some(parts) => parts,
         None => return one_more,
@@ -134,7 +147,10 @@ fn header(bytes: &[u8]) -> Header {
     let mut body_bytes = 0;
     for (index, byte) in digits.iter().take(LENGTH_DIGITS_MAX + 1).enumerate() {
         match *byte {
-            SOH if index > 0 => return Header::Whole { bytes: begin_bytes + 3 + index + 1, body_bytes },
+            SOH if index > 0 => {
+                let is_fix = VERSIONS.iter().any(|known| version.starts_with(known));
+                return Header::Whole { bytes: begin_bytes + 3 + index + 1, body_bytes, is_fix };
+            }
             b'0'..=b'9' => body_bytes = body_bytes * 10 + u64::from(byte - b'0'),
             _ => return Header::Damaged,
         }
@@ -268,14 +284,35 @@ fn days_since_epoch(year: u64, month: u64, day: u64) -> u64 {
 #[cold]
 #[inline(never)]
 fn skip<V: StreamVisitor>(rest: &[u8], consumed: &mut usize, visitor: &mut V) -> Option<Stop> {
-    let next = (1..rest.len()).find(|from| may_begin(&rest[*from..])).unwrap_or(rest.len());
-    if rest.len() - next >= START.len() {
+    let mut whole = false;
+    let begins = |from: &usize| match header(&rest[*from..]) {
+        Header::Damaged => false,
+        Header::Need(_) => true,
+        Header::Whole { .. } => {
+            whole = true;
+            true
+        }
+    };
+    let next = (1..rest.len()).find(begins).unwrap_or(rest.len());
+    if whole {
         visitor.refuse(MessageReject::BadField);
         *consumed += next;
         return None;
     }
     *consumed += next - 1;
     Some(Stop::Incomplete { unit_bytes: rest.len() - (next - 1) + 1 })
+}
+
+/// Whether a flow that begins with these bytes is one of FIX: tags 8 and 9 stand in front, or a version of FIX does.
+#[cold]
+pub fn begins_stream(bytes: &[u8]) -> bool {
+    let names_fix =
+        VERSIONS.iter().any(|known| bytes.strip_prefix(START).is_some_and(|b| b.starts_with(known)));
+    match header(bytes) {
+        Header::Damaged => false,
+        Header::Need(_) => names_fix,
+        Header::Whole { .. } => true,
+    }
 }
 
 /// The fields of a message, values by tag; those of a tag that is repeated are a list. Bytes that are not UTF-8 are
@@ -472,6 +509,38 @@ mod tests {
     }
 
     #[test]
+    fn frames_that_are_no_messages_are_passed_over_one_by_one() {
+        let good = message("35=0|");
+        let compressed = [&fields("8=FIXCOMP|9=9|")[..], b"x\x9c8=FIX.4"].concat();
+        let binary = fields("8=O|9=0010|35=G||10=5");
+        let empty = fields("8=O|9=0|");
+        let stream = [&compressed[..], &binary, &good, &empty, &compressed, &binary].concat();
+        let told = decode(&stream);
+        let foreign = "foreign_frame";
+        assert_eq!(told.order, [foreign, foreign, "0", foreign, foreign, foreign]);
+        for cut in 0..stream.len() {
+            assert_eq!(in_pieces(&stream, &[cut], LIMIT), told, "cut at {cut}");
+        }
+        // Nothing is left over: a frame's end is known without what follows.
+        assert_eq!(decode_stream(&stream, LIMIT, &mut Told::default()).consumed, stream.len());
+        let long = fields("8=O|9=5000|35=G|");
+        assert_eq!(
+            decode_stream(&long, LIMIT, &mut Told::default()).stop,
+            Stop::Discard { unit_bytes: 5_011 }
+        );
+    }
+
+    #[test]
+    fn flows_of_fix_are_known_by_their_first_bytes() {
+        for begins in [&message("35=0|")[..], b"8=FIX.4.2", b"8=FIXT.1.1\x019=", b"8=O\x019=14\x01"] {
+            assert!(begins_stream(begins), "{}", begins.escape_ascii());
+        }
+        for begins in [&b""[..], b"8=", b"8=FI", b"8=O\x019=", b"35=0\x01", b"GET / HTTP/1.1\r\n", b"8=x y"] {
+            assert!(!begins_stream(begins), "{}", begins.escape_ascii());
+        }
+    }
+
+    #[test]
     fn long_messages_are_discarded_by_their_length() {
         let long = message(&format!("35=B|58={}|", "x".repeat(LIMIT)));
         let stream = [&long[..], &message("35=0|")].concat();
@@ -499,7 +568,7 @@ mod tests {
         let everywhere: Vec<usize> = (0..stream.len()).collect();
         let mut told = Told::default();
         let progress = decode_stream(&garbage, LIMIT, &mut told);
-        assert!(progress.consumed >= garbage.len() - START.len());
+        assert!(progress.consumed >= garbage.len() - BEGIN_STRING_BYTES_MAX);
         assert_eq!(told, Told::default());
         assert_eq!(in_pieces(&stream, &everywhere, LIMIT).order, ["bad_field", "0"]);
     }

@@ -72,7 +72,7 @@ pub struct EventFrame<'a> {
 pub enum Control<'a> {
     /// Producer to server, first: who it is, and what it wants to be told.
     Hello {
-        /// The producer's id, not 0.
+        /// The producer's id; 0 is refused as a violation, so that it is answered.
         producer: u64,
         /// The last of its sequence numbers that it knows to be acknowledged; 0 for none.
         acknowledged: u64,
@@ -195,7 +195,7 @@ impl Header {
         let durable = || payload.try_into().map(u64::from_le_bytes).ok();
         let control = match self.frame_type {
             frame_type::HELLO => Control::Hello {
-                producer: Some(self.producer.get()).filter(|producer| *producer != 0)?,
+                producer: self.producer.get(),
                 acknowledged: sequence,
                 durable: match self.flags {
                     0 => false,
@@ -464,7 +464,7 @@ mod tests {
         encode_control(&Control::Heartbeat, 7, &mut heartbeat);
         let mut ack = Vec::new();
         encode_control(&CONTROLS[3], 7, &mut ack);
-        let cases: [(&[u8], usize, u8, &str); 13] = [
+        let cases: [(&[u8], usize, u8, &str); 12] = [
             (&event, 0, b'X', "magic"),
             (&event, 4, 7, "type"),
             (&event, 5, 2, "flags"),
@@ -473,7 +473,6 @@ mod tests {
             (&event, 42, 1, "reserved"),
             (&event, 44, 1, "a name and a number"),
             (&hello, 5, 2, "flags of a hello"),
-            (&hello, 16, 0, "nobody says hello"),
             (&hello, 6, 1, "urgent hello"),
             (&heartbeat, 24, 1, "a numbered heartbeat"),
             (&heartbeat, 32, 1, "a time in a control frame"),

@@ -235,17 +235,6 @@ fn cme_lines_are_judged_by_file_order_or_by_time() {
 }
 
 #[test]
-fn tcp_conversations_are_counted_and_refused_by_name() {
-    let Some(path) = capture("fix-tcp.pcap") else { return };
-    let found = decoded(&[word(&path)]);
-    assert_eq!(found["capture"]["tcp"], json!({ "packets": 1_261, "flows": 12 }));
-    assert_eq!(number(&found, "/frames/rejected/not_udp"), 1_261);
-    let report = replayed(&[word(&path)]);
-    assert_eq!(number(&report, "/ledger/frames/rejected/not_udp"), 1_261);
-    assert_eq!(report["streams"], json!([]));
-}
-
-#[test]
 fn loops_are_epochs_and_not_duplicates() {
     for oracle in oracles().into_iter().filter(|oracle| oracle.frames > 2) {
         let Some(path) = capture(oracle.file) else { return };

@@ -46,7 +46,8 @@ fn by_class(streams: &[Value]) -> [u64; 3] {
     let mut sums = [0; 3];
     for stream in streams {
         let protocol: Protocol = stream["protocol"].as_str().expect("a name").parse().expect("a protocol");
-        let (messages, accepted) = (number(stream, "/messages"), number(stream, "/accepted"));
+        // What was refused as no message has no type.
+        let (messages, accepted) = (total(stream, "/by_type"), number(stream, "/accepted"));
         for (name, count) in stream["by_type"].as_object().expect("types") {
             let kind = protocol.type_code(name).expect("a type of the protocol");
             let class = table.class_of(protocol, kind);

@@ -2,12 +2,14 @@
 //! Invariant: memory that the kernel may write or read belongs to the ring and outlives it; users hold move-only chunks.
 
 mod buffers;
+mod create;
 mod error;
 mod replies;
 mod ring;
 mod token;
 
 pub use buffers::{Chunk, GroupIndex};
+pub use create::{UringMode, UringReport, UringSettings};
 pub use error::UringError;
-pub use ring::{Completion, Datagram, Uring, UringMode, UringReport, UringSettings};
+pub use ring::{Completion, Datagram, Uring};
 pub use token::{Operation, Token};

@@ -111,9 +111,15 @@ impl Client {
     }
 
     /// Why it is closed, now that it has closed its side.
-    fn gone(&self) -> CloseReason {
+    fn gone(&mut self) -> CloseReason {
+        // One that left what it was sent unread has reset the connection, though its end may be seen first.
+        let reset = matches!(self.socket.take_error(), Err(_) | Ok(Some(_)));
         match self.state {
-            State::Leaving(reason, _) => reason,
+            _ if reset => CloseReason::PeerReset,
+            State::Leaving(reason, _) => {
+                self.report.took_everything = self.shut && reason == CloseReason::EndOfSession;
+                reason
+            }
             State::Greeting | State::Serving if self.input.is_empty() => CloseReason::PeerClosed,
             State::Greeting | State::Serving => CloseReason::PeerClosedInFrame,
         }
@@ -166,15 +172,9 @@ impl Client {
         (self.report.first_sequence, self.report.last_sequence) = (sequence, sequence - 1);
     }
 
-    /// Sends what there is, as far as the socket takes it; `over` when nothing will be released any more. Tells whether
-    /// the session's end was put among it.
-    pub(super) fn speak(
-        &mut self,
-        now: Nanos,
-        store: &MessageStore,
-        over: bool,
-    ) -> Result<bool, CloseReason> {
-        let (mut left, mut told_end) = (TURN_BYTES, false);
+    /// Sends what there is, as far as the socket takes it; `over` when nothing will be released any more.
+    pub(super) fn speak(&mut self, now: Nanos, store: &MessageStore, over: bool) -> Result<(), CloseReason> {
+        let mut left = TURN_BYTES;
         while left > 0 {
             let words = !self.words.is_empty();
             let output = match self.state {
@@ -187,7 +187,6 @@ impl Client {
                     State::Serving if over => {
                         self.words.extend_from_slice(&END_OF_SESSION);
                         self.state = State::Leaving(CloseReason::EndOfSession, now);
-                        told_end = true;
                         continue;
                     }
                     State::Leaving(..) if !self.shut => {
@@ -218,7 +217,7 @@ impl Client {
                 self.report.last_sequence = self.cursor.sequence - 1;
             }
         }
-        Ok(told_end)
+        Ok(())
     }
 
     /// Looks at its deadlines.

@@ -18,6 +18,8 @@ pub struct ClientReport {
     pub messages: u64,
     /// Bytes that it was sent.
     pub bytes: u64,
+    /// Whether it closed its side in good order behind the session's end; one that leaves something unread does not.
+    pub took_everything: bool,
     /// Why its connection ended.
     pub closed: Option<CloseReason>,
 }
@@ -50,7 +52,7 @@ pub struct SoupReport {
     pub closed: [u64; CloseReason::COUNT],
     /// The clients; the first thousand of them.
     pub clients: Vec<ClientReport>,
-    /// Clients that were sent everything and told of the session's end.
+    /// Clients that took everything from their first message to the session's end.
     pub served_whole: u64,
     /// How often the release waited for a client, because there was no memory for more.
     pub waits: u64,

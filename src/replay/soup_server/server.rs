@@ -210,6 +210,7 @@ impl<C: Fn() -> Nanos> SoupServer<C> {
         self.report.closed[reason as usize] += 1;
         self.report.messages_sent += report.messages;
         self.report.bytes_sent += report.bytes;
+        self.report.served_whole += u64::from(report.took_everything);
         if self.report.clients.len() < CLIENT_REPORTS_MAX {
             self.report.clients.push(report);
         }
@@ -225,10 +226,7 @@ impl<C: Fn() -> Nanos> SoupServer<C> {
                 .and_then(|()| client.tick(now))
                 .and_then(|()| client.speak(now, &self.store, over));
             match served {
-                Ok(told_end) => {
-                    self.report.served_whole += u64::from(told_end);
-                    index += 1;
-                }
+                Ok(()) => index += 1,
                 Err(reason) => self.close(index, reason),
             }
         }

@@ -3,11 +3,9 @@
 //! Invariant: each frame of the capture was sent or skipped for one reason, and so was each payload byte.
 
 use crate::feed::{FlowEnd, FlowFacts};
+use crate::limits::FLOWS_TOLD_MAX;
 use crate::replay::RealTime;
 use crate::source::capture::PacingReport;
-
-/// Flows that a report tells of one by one; further ones are in the sums only.
-const FLOWS_TOLD_MAX: usize = 1_024;
 
 /// Why bytes of a flow were not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

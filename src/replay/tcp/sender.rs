@@ -221,11 +221,11 @@ impl<C: Fn() -> Nanos> Run<'_, C> {
 
     fn event(&mut self, flow: FlowIndex, event: FlowEvent<'_>) {
         match event {
-            FlowEvent::Piece(Piece::Bytes(bytes)) => {
+            FlowEvent::Piece(_, Piece::Bytes(bytes)) => {
                 self.wait_for_due();
                 self.send(flow, bytes);
             }
-            FlowEvent::Piece(Piece::Lost(bytes)) => self.report.missing_bytes += bytes,
+            FlowEvent::Piece(_, Piece::Lost(bytes)) => self.report.missing_bytes += bytes,
             FlowEvent::Ended(facts) => {
                 if !matches!(self.speed, Speed::Pps(_)) {
                     self.wait_for_due();

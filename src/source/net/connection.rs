@@ -40,6 +40,10 @@ pub(super) struct Slot {
     pub(super) waiting_since: Option<Nanos>,
     /// Why no byte will come any more.
     pub(super) end: Option<CloseReason>,
+    /// When bytes came last, or were asked for after a pause of ours.
+    pub(super) asked_ns: Nanos,
+    /// Whether its reading side was shut, because the appliance stops.
+    pub(super) shut: bool,
     /// Whether it is on the list of those to be served, and on that of those without a buffer.
     pub(super) listed: bool,
     pub(super) starved: bool,
@@ -48,11 +52,21 @@ pub(super) struct Slot {
     pub(super) more_to_say: bool,
     /// Whether its peer was told something since it began to close.
     pub(super) spoke: bool,
+    /// Whether nothing is left to do but to wait for the ends of its requests: none is made any more.
+    pub(super) over: bool,
     pub(super) reason: Option<CloseReason>,
     pub(super) closing_since: Nanos,
 }
 
+/// Chunks that a connection can hold before its list of them grows.
+const PENDING_CHUNKS: usize = 64;
+
 impl Slot {
+    /// A free place.
+    pub(super) fn new() -> Slot {
+        Slot { pending: VecDeque::with_capacity(PENDING_CHUNKS), ..Slot::default() }
+    }
+
     /// Whether nothing that came is left to be shown.
     #[inline]
     pub(super) fn is_served(&self) -> bool {

@@ -1,7 +1,8 @@
 //! How connections come and go. Invariant: each one that came is counted as opened, and closed for exactly one reason.
 
 use super::connection::{Phase, Slot};
-use super::port::{Inlet, LAST_WORDS_NS, NetPort};
+use super::inlets::Inlet;
+use super::port::{LAST_WORDS_NS, NetPort};
 use crate::config::Listener;
 use crate::event::{CloseReason, ConnectionIndex, InletIndex, Nanos, Protocol};
 use crate::os::uring::{Operation, Token};
@@ -11,6 +12,13 @@ use socket2::{Domain, SockRef, Socket, Type};
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+
+/// A peer that says nothing for so long while the appliance stops has said what it wanted: some round trips, and the time
+/// that a kernel needs to open a closed window again.
+const STOP_QUIET_NS: Nanos = 100_000_000;
+
+/// Time that a stopping appliance reads on from peers that do not pause.
+const STOP_READING_NS: Nanos = 2_000_000_000;
 
 impl Inlet {
     /// Nothing has come for a turn.
@@ -49,17 +57,25 @@ impl NetPort {
         let peer = SockRef::from(&file).peer_addr().ok().and_then(|address| address.as_socket());
         let peer = peer.map(|address| address.ip());
         let Inlet::Listener { settings, visitors, .. } = &mut self.inlets[inlet] else { return };
-        let refused = match (self.stopping, visitors.admit(settings, peer)) {
-            (true, _) => Some(CloseReason::Stopped),
-            (false, admitted) => admitted.err(),
-        };
-        if let Some(reason) = refused {
+        if let Err(reason) = visitors.admit(settings, peer) {
             turn_away(&file, settings, reason);
             self.book.opened += 1;
             self.book.closed[reason as usize] += 1;
             return;
         }
         self.open_connection(inlet, file, peer, now, handler);
+    }
+
+    /// Lets those in, once, that the kernel had accepted before the stop.
+    #[cold]
+    pub(super) fn sweep(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
+        self.swept = true;
+        for inlet in 0..self.inlets.len() {
+            for _ in 0..super::sockets::BACKLOG {
+                let Some(file) = waiting_at(&self.inlets[inlet]) else { break };
+                self.admit(inlet, file, now, handler);
+            }
+        }
     }
 
     /// Gives a connection a place. There is one: each inlet has as many as it may have connections.
@@ -195,7 +211,8 @@ impl NetPort {
             finish_sending(slot);
             return false;
         }
-        if slot.receiving {
+        self.slots[index as usize].over = true;
+        if self.slots[index as usize].receiving {
             self.withdraw(index);
             return false;
         }
@@ -224,9 +241,9 @@ impl NetPort {
         self.free.push(index);
     }
 
-    /// No new connections, and no more bytes than the peers have sent until now.
+    /// No new connections; those that are there end when their peers pause, see [`shut_quiet`](NetPort::shut_quiet).
     #[cold]
-    pub(super) fn stop_taking(&mut self, now: Nanos) {
+    pub(super) fn stop_taking(&mut self) {
         self.stopping = true;
         for (index, inlet) in self.inlets.iter_mut().enumerate() {
             let index = index as u32;
@@ -239,10 +256,6 @@ impl NetPort {
                 Inlet::Datagrams { .. } | Inlet::Given { .. } => {}
             }
         }
-        for slot in self.slots.iter().filter(|slot| slot.phase == Phase::Open) {
-            // What is in the socket is still read; behind it comes the end.
-            with_socket(slot, |socket| socket.shutdown(Shutdown::Read));
-        }
         for index in 0..self.slots.len() as u32 {
             let slot = &self.slots[index as usize];
             if slot.phase == Phase::Connecting {
@@ -251,7 +264,22 @@ impl NetPort {
                 self.ring.cancel(token(Operation::Connect), token(Operation::Cancel));
             }
         }
-        let _ = now;
+    }
+
+    /// Ends the reading of connections whose peers have said all for now, and after a while of the others, too. What is
+    /// in the socket by then is still read; behind it comes the end.
+    #[cold]
+    pub(super) fn shut_quiet(&mut self, now: Nanos) {
+        let since = *self.stopping_since.get_or_insert(now);
+        let late = now.saturating_sub(since) > STOP_READING_NS;
+        for slot in self.slots.iter_mut().filter(|slot| slot.phase == Phase::Open && !slot.shut) {
+            let silent = now.saturating_sub(slot.asked_ns) > STOP_QUIET_NS;
+            let quiet = silent && slot.is_served() && slot.receiving && !slot.withdrawing;
+            if quiet || late {
+                slot.shut = true;
+                with_socket(slot, |socket| socket.shutdown(Shutdown::Read));
+            }
+        }
     }
 }
 
@@ -266,6 +294,14 @@ impl Drop for NetPort {
             }
         }
     }
+}
+
+/// A connection that nobody has taken from a listener yet.
+fn waiting_at(inlet: &Inlet) -> Option<OwnedFd> {
+    let Inlet::Listener { socket, .. } = inlet else { return None };
+    let socket = SockRef::from(&socket.file);
+    socket.set_nonblocking(true).ok()?;
+    socket.accept().ok().map(|(accepted, _)| accepted.into())
 }
 
 fn with_socket(slot: &Slot, act: impl FnOnce(&SockRef<'_>) -> io::Result<()>) {

@@ -3,12 +3,14 @@
 mod connection;
 mod connector;
 mod error;
+mod inlets;
 mod lifecycle;
 mod limits;
 mod port;
 mod replies;
 mod settings;
 mod sockets;
+mod waiting;
 
 pub use error::NetError;
 pub use port::NetPort;

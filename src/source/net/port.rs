@@ -4,13 +4,10 @@
 //! connection; a connection that waits holds up no other one.
 
 use super::connection::{Phase, Slot};
-use super::connector::Route;
-use super::limits::{self, Visitors};
-use super::settings::{InletKind, NetSettings};
-use super::sockets::ListeningSocket;
-use super::{GivenStream, NetError, NetReport};
-use crate::config::Listener;
-use crate::event::{CloseReason, ConnectionIndex, FrameReject, InletIndex, Nanos};
+use super::inlets::{Inlet, open_inlet};
+use super::settings::NetSettings;
+use super::{NetError, NetReport};
+use crate::event::{CloseReason, ConnectionIndex, Nanos};
 use crate::feed::Next;
 use crate::ledger::ConnectionBook;
 use crate::os::uring::{Chunk, Completion, GroupIndex, Operation, Token, Uring};
@@ -26,23 +23,8 @@ const TURN_BYTES: usize = 512 << 10;
 /// Time between two looks at deadlines.
 const TICK_NS: Nanos = 10_000_000;
 
-/// Chunks that a waiting connection may hold before its receive is withdrawn.
-const WAITING_CHUNKS_MAX: usize = 4;
-
 /// Time that a peer has to take the last words of a connection.
 pub(super) const LAST_WORDS_NS: Nanos = 1_000_000_000;
-
-/// How an inlet lives.
-pub(super) enum Inlet {
-    /// It accepts.
-    Listener { settings: Listener, socket: ListeningSocket, visitors: Visitors, accepting: bool },
-    /// It takes datagrams.
-    Datagrams { settings: Listener, socket: ListeningSocket, receiving: bool, quiet: bool },
-    /// It connects.
-    Connector { route: Route },
-    /// It was there.
-    Given { stream: Option<GivenStream> },
-}
 
 /// The byte streams and datagrams of one shard.
 pub struct NetPort {
@@ -51,15 +33,19 @@ pub struct NetPort {
     pub(super) slots: Vec<Slot>,
     pub(super) free: Vec<u32>,
     ready: VecDeque<u32>,
-    starved: VecDeque<u32>,
+    pub(super) starved: VecDeque<u32>,
     pub(super) closing: Vec<u32>,
     completions: Vec<Completion>,
-    streams: GroupIndex,
-    datagrams: GroupIndex,
-    buffers: u32,
+    pub(super) streams: GroupIndex,
+    pub(super) datagrams: GroupIndex,
+    pub(super) buffers: u32,
     pub(super) book: ConnectionBook,
+    now: Nanos,
     next_tick: Nanos,
     pub(super) stopping: bool,
+    /// Whether the listeners' queues were emptied after the stop.
+    pub(super) swept: bool,
+    pub(super) stopping_since: Option<Nanos>,
     broken: Option<io::Error>,
 }
 
@@ -81,7 +67,7 @@ impl NetPort {
         let port = NetPort {
             ring,
             inlets,
-            slots: (0..connections).map(|_| Slot::default()).collect(),
+            slots: (0..connections).map(|_| Slot::new()).collect(),
             free: (0..connections as u32).rev().collect(),
             ready: VecDeque::with_capacity(connections),
             starved: VecDeque::with_capacity(connections),
@@ -91,8 +77,11 @@ impl NetPort {
             datagrams: groups.1,
             buffers,
             book: ConnectionBook::default(),
+            now: 0,
             next_tick: 0,
             stopping: false,
+            swept: false,
+            stopping_since: None,
             broken: None,
         };
         Ok((port, NetReport { inlets: lines, ..report }))
@@ -146,6 +135,7 @@ impl NetPort {
             slot.withdrawing = false;
         }
         if let Some(chunk) = completion.chunk {
+            slot.asked_ns = now;
             self.book.bytes_received += chunk.len() as u64;
             self.keep_or_lose(index, chunk);
         }
@@ -171,7 +161,6 @@ impl NetPort {
         } else if !slot.receiving && slot.waiting_since.is_none() {
             self.arm(index);
         }
-        let _ = now;
     }
 
     #[inline]
@@ -202,9 +191,11 @@ impl NetPort {
     pub(super) fn arm(&mut self, index: u32) {
         let slot = &self.slots[index as usize];
         let wanted = matches!(slot.phase, Phase::Open | Phase::Closing) && slot.end.is_none();
-        if wanted && !slot.receiving && !slot.starved {
+        if wanted && !slot.over && !slot.receiving && !slot.starved {
             let (file, token) = (self.file_of(index), self.token(Operation::Receive, index));
-            self.slots[index as usize].receiving = true;
+            let slot = &mut self.slots[index as usize];
+            slot.receiving = true;
+            slot.asked_ns = self.now;
             self.ring.receive(file, self.streams, token);
         }
     }
@@ -304,56 +295,15 @@ impl NetPort {
         }
     }
 
-    /// There is no room for the connection's next message: its peer is made to wait by no longer receiving, as soon as
-    /// it holds enough.
-    #[cold]
-    fn hold(&mut self, index: u32, now: Nanos) {
-        let slot = &mut self.slots[index as usize];
-        if slot.waiting_since.is_none() {
-            slot.waiting_since = Some(now);
-            self.book.blocks += 1;
-        }
-        let scarce = self.ring.offered(self.streams) < self.buffers / 2;
-        if scarce || self.slots[index as usize].pending.len() > WAITING_CHUNKS_MAX {
-            self.withdraw(index);
-        }
-        if scarce {
-            self.spill(index);
-        }
-    }
-
-    /// Buffers are getting scarce, and this connection keeps some while it waits: copies them out, so that others have
-    /// them. It can't be more than its socket and the buffers held when it began to wait.
-    #[cold]
-    #[inline(never)]
-    fn spill(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        slot.spilled.drain(..slot.spilled_at);
-        slot.spilled_at = 0;
-        while let Some(chunk) = slot.pending.pop_front() {
-            slot.spilled.extend_from_slice(self.ring.bytes(&chunk));
-            self.ring.release(chunk);
-        }
-    }
-
-    #[inline]
-    fn resume(&mut self, index: u32, now: Nanos) {
-        let slot = &mut self.slots[index as usize];
-        if let Some(since) = slot.waiting_since.take() {
-            self.book.blocked_ns += now.saturating_sub(since);
-        }
-        if slot.spilled_at > 0 && slot.spilled_at == slot.spilled.len() {
-            slot.spilled = Vec::new();
-            slot.spilled_at = 0;
-        }
-    }
-
     /// All that came is taken, and no more will: ends the connection, unless there are answers to come.
     #[cold]
     fn end_if_over(&mut self, index: u32, now: Nanos, handler: &mut dyn StreamHandler) {
         let Some(end) = self.slots[index as usize].end else { return };
         match (handler.ended(ConnectionIndex(index), now), end) {
-            (Next::Close(CloseReason::PeerClosed), CloseReason::PeerClosed) if self.stopping => {
+            (
+                Next::Close(CloseReason::PeerClosed | CloseReason::PeerClosedInFrame),
+                CloseReason::PeerClosed,
+            ) if self.slots[index as usize].shut => {
                 handler.closing(ConnectionIndex(index), CloseReason::Stopped);
                 self.begin_close(index, CloseReason::Stopped, now);
             }
@@ -364,59 +314,25 @@ impl NetPort {
         }
     }
 
-    fn datagram(&mut self, completion: Completion, now: Nanos, handler: &mut dyn StreamHandler) {
-        let index = completion.token.index;
-        let Inlet::Datagrams { settings, receiving, quiet, .. } = &mut self.inlets[index as usize] else {
-            return;
-        };
-        *receiving &= completion.more;
-        let Some(chunk) = completion.chunk else { return };
-        *quiet = false;
-        match self.ring.datagram(&chunk) {
-            Some(found) if !limits::is_allowed(settings, found.source) => {
-                handler.refuse_datagram(FrameReject::SourceNotAllowed);
-            }
-            Some(found) if found.truncated || found.payload.len() > settings.frame_bytes_max => {
-                handler.refuse_datagram(FrameReject::Truncated);
-            }
-            Some(found) => handler.datagram(InletIndex(index as u16), found.payload, now),
-            None => handler.refuse_datagram(FrameReject::Truncated),
-        }
-        self.ring.release(chunk);
-    }
-
-    /// Asks for what inlets bring, wherever it is not asked for.
-    fn arm_inlets(&mut self) {
-        for (index, inlet) in self.inlets.iter_mut().enumerate() {
-            let index = index as u32;
-            let token = |operation| Token { operation, index, generation: 0 };
-            match inlet {
-                Inlet::Listener { accepting, .. } if !*accepting && !self.stopping => {
-                    *accepting = true;
-                    self.ring.accept(index, token(Operation::Accept));
-                }
-                Inlet::Datagrams { receiving, .. } if !*receiving => {
-                    *receiving = true;
-                    self.ring.receive_datagrams(index, self.datagrams, token(Operation::ReceiveDatagrams));
-                }
-                _ => {}
-            }
-        }
-    }
-
     #[cold]
     fn tick(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
         self.next_tick = now + TICK_NS;
         for index in 0..self.slots.len() as u32 {
             let slot = &self.slots[index as usize];
-            if slot.phase == Phase::Open && slot.waiting_since.is_none() && slot.is_served() {
+            // A peer is judged by what it does while we listen.
+            let listening = slot.receiving && slot.waiting_since.is_none() && slot.is_served();
+            if slot.phase == Phase::Open && listening {
                 match handler.tick(ConnectionIndex(index), now) {
                     Next::Close(reason) => self.begin_close(index, reason, now),
                     Next::Continue | Next::Wait => {}
                 }
             }
         }
-        self.connect_due(now, handler);
+        if self.stopping {
+            self.shut_quiet(now);
+        } else {
+            self.connect_due(now, handler);
+        }
     }
 
     /// The ring is of no use any more: everything ends.
@@ -435,31 +351,12 @@ impl NetPort {
     }
 }
 
-fn open_inlet(kind: InletKind, lines: &mut Vec<String>) -> Result<Inlet, NetError> {
-    Ok(match kind {
-        InletKind::Listener(settings) => {
-            let socket = super::sockets::listen(&settings)?;
-            lines.push([&settings.name, " on ", &socket.place].concat());
-            if settings.connections_max > 0 {
-                Inlet::Listener { settings, socket, visitors: Visitors::default(), accepting: false }
-            } else {
-                Inlet::Datagrams { settings, socket, receiving: false, quiet: false }
-            }
-        }
-        InletKind::Connector(settings) => {
-            let servers: Vec<String> = settings.servers.iter().map(ToString::to_string).collect();
-            lines.push([&settings.name, " to ", &servers.join(", ")].concat());
-            Inlet::Connector { route: Route::new(&settings) }
-        }
-        InletKind::Given(stream) => Inlet::Given { stream: Some(stream) },
-    })
-}
-
 impl StreamSource for NetPort {
     fn poll(&mut self, now: Nanos, handler: &mut dyn StreamHandler) -> usize {
         if self.broken.is_some() {
             return 0;
         }
+        self.now = now;
         if let Err(error) = self.ring.turn(&mut self.completions) {
             self.break_down(error, now, handler);
             return 0;
@@ -473,7 +370,13 @@ impl StreamSource for NetPort {
             self.complete(completion, now, handler);
         }
         self.completions = completions;
-        self.arm_starved();
+        if self.stopping && !self.swept {
+            self.sweep(now, handler);
+        }
+        if !self.starved.is_empty() {
+            self.relieve_starved(now);
+            self.arm_starved();
+        }
         if work > 0 {
             // Datagrams were shown as they came.
             handler.flush();
@@ -501,14 +404,14 @@ impl StreamSource for NetPort {
         }
     }
 
-    fn stop(&mut self, now: Nanos) {
-        self.stop_taking(now);
+    fn stop(&mut self) {
+        self.stop_taking();
     }
 
     fn exhausted(&self) -> bool {
         let quiet = |inlet: &Inlet| !matches!(inlet, Inlet::Datagrams { quiet: false, .. });
         let over = self.slots.iter().all(|slot| slot.phase == Phase::Free);
-        self.broken.is_some() || self.stopping && over && self.inlets.iter().all(quiet)
+        self.broken.is_some() || self.swept && over && self.inlets.iter().all(quiet)
     }
 
     fn book(&self) -> ConnectionBook {

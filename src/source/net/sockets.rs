@@ -14,7 +14,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 /// Connections that the kernel queues for us before it refuses: its own usual maximum (net.core.somaxconn).
-const BACKLOG: i32 = 4_096;
+pub(super) const BACKLOG: i32 = 4_096;
 
 /// A socket that listens, or takes datagrams.
 #[derive(Debug)]
@@ -39,6 +39,10 @@ pub(super) fn listen(listener: &Listener) -> Result<ListeningSocket, NetError> {
     }
 }
 
+fn is_in_use(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
+}
+
 fn bound(socket: Socket, scheme: &str, detail: &str) -> io::Result<ListeningSocket> {
     let address = socket.local_addr()?.as_socket();
     let place = address.map_or_else(String::new, |address| [scheme, &address.to_string(), detail].concat());
@@ -60,7 +64,7 @@ fn tcp(listener: &Listener, address: SocketAddr) -> Result<ListeningSocket, NetE
         socket.listen(BACKLOG)?;
         bound(socket, "tcp:", "")
     };
-    open().map_err(|source| NetError::Listen {
+    os::patiently(open, is_in_use).map_err(|source| NetError::Listen {
         name: listener.name.clone(),
         what: "listen on",
         address: address.to_string(),
@@ -88,7 +92,7 @@ fn udp(
         socket.bind(&address.into())?;
         Ok(socket)
     };
-    let socket = open().map_err(failed)?;
+    let socket = os::patiently(open, is_in_use).map_err(failed)?;
     groups.iter().try_for_each(|group| join(listener, &socket, *group, interface))?;
     let joined: String = groups.iter().map(|group| format!(" + {group}")).collect();
     bound(socket, "udp:", &joined).map_err(failed)
@@ -123,7 +127,7 @@ fn unix(listener: &Listener, path: &Path, mode: u32) -> Result<ListeningSocket, 
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(failed("make the folder of"))?;
     }
-    make_way(listener, path)?;
+    os::patiently(|| make_way(listener, path), |error| matches!(error, NetError::UnixInUse { .. }))?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed("open a socket for"))?;
     receive_buffer(&socket, listener).map_err(failed("set the receive buffer of"))?;
     let address = SockAddr::unix(path).map_err(failed("use the path"))?;

@@ -33,7 +33,7 @@ pub struct StreamExercise {
 ///
 /// # Panics
 /// When `protocol` is not spoken in streams, or its decoder breaks the contract of
-/// [`decode_stream`](crate::wire::decode_stream): it consumes more than there is, neither advances nor says how much
+/// [`decode_stream`]: it consumes more than there is, neither advances nor says how much
 /// it needs, asks for what it has already or for more than a unit, offers a body that lies outside the piece or
 /// another message after a wait, goes on after a wait or an end; or makes something else of the cut stream than of
 /// the whole one.

@@ -1,9 +1,6 @@
 //! `sluice replay --to soup`: what clients get that log in by hand, over real sockets.
 
-#[path = "common/program.rs"]
-mod program;
-
-use program::{capture, decoded, json_file, number, sluice, text, total, word};
+use crate::program::{capture, decoded, json_file, number, sluice, text, total, word};
 use serde_json::Value;
 use sluice::event::{MessageReject, Protocol};
 use sluice::replay::synthetic::{itch_session, write_pcap};
@@ -186,6 +183,25 @@ fn a_real_message_file_is_served() {
 }
 
 #[test]
+fn a_client_that_is_alone_may_come_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let expected = deletions(1_000);
+    let file = message_file(folder.path(), &expected);
+    let server = Server::start(&file, folder.path(), &["--speed", "max"]);
+    // It leaves with all the rest unread, for the server has sent it long ago.
+    let mut first = server.client();
+    first.enter(1);
+    assert!(first.messages(10) == expected[..10]);
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    drop(first);
+    let mut second = server.client();
+    assert_eq!(second.log_in("", "", "SLUICE0001", 11).0, b'A');
+    assert!(second.rest() == expected[10..]);
+    let (report, _) = server.end();
+    assert_eq!((number(&report, "/served/connections"), number(&report, "/served/served_whole")), (2, 1));
+}
+
+#[test]
 fn strangers_are_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = message_file(folder.path(), &deletions(10));
@@ -242,6 +258,9 @@ fn beside_a_stuck_client(words: &[&str], before_end: impl Fn(&Server)) -> Value 
         stream.read_exact(&mut packet[3..]).expect("a whole packet");
         assert!(packet[3..] == *message, "message {}", index + 1);
     }
+    let mut end = Vec::new();
+    stream.read_to_end(&mut end).expect("the server closes");
+    assert_eq!(end, [0, 1, b'Z']);
     before_end(&server);
     drop((stuck, stream));
     let (report, _) = server.end();
