@@ -28,6 +28,9 @@ pub trait StreamHandler {
     /// Looks at a connection's deadlines. About every 10 ms.
     fn tick(&mut self, connection: ConnectionIndex, now: Nanos) -> Next;
 
+    /// Instead of a tick, as long as the source does not listen to a connection: it waits for room, or finds no buffer.
+    fn paused(&mut self, connection: ConnectionIndex, now: Nanos);
+
     /// A connection that has something to say to its peer; each one is named once until it is asked.
     fn next_reply(&mut self) -> Option<ConnectionIndex>;
 
