@@ -259,6 +259,9 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
             self.intake.finish_flows(outlet);
             self.intake.connections.remember_all();
         }
+        if let Some(port) = &mut self.port {
+            port.close();
+        }
         self.close_outlet();
         self.publish();
         self.board.publish(Counter::Done, 1);

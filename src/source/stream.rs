@@ -61,6 +61,9 @@ pub trait StreamSource: Send {
     /// Stops taking new connections, and ends those that are there once what they have sent is taken.
     fn stop(&mut self);
 
+    /// The shard ends, whether or not everything has: on its own thread, behind the last poll.
+    fn close(&mut self);
+
     /// Whether it has stopped and nothing is left.
     fn exhausted(&self) -> bool;
 
