@@ -263,6 +263,8 @@ impl StreamSource for Reader {
 
     fn start(&mut self, _now: Nanos, _handler: &mut dyn StreamHandler) {}
 
+    fn close(&mut self) {}
+
     fn stop(&mut self) {
         self.stopping = true;
     }

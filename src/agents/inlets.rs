@@ -45,6 +45,10 @@ impl StreamHandler for Inlets<'_> {
         self.intake.connections.tick(connection, now)
     }
 
+    fn paused(&mut self, connection: ConnectionIndex, now: Nanos) {
+        self.intake.connections.paused(connection, now);
+    }
+
     fn next_reply(&mut self) -> Option<ConnectionIndex> {
         self.intake.connections.next_reply()
     }

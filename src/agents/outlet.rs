@@ -192,9 +192,10 @@ pub struct ClosedOutlet {
 }
 
 impl ClosedOutlet {
-    /// The shard's events book, with what has not come home as in flight. Call it when the processors have ended.
-    pub fn settle(&mut self) -> EventBook {
-        self.pool.reclaim();
+    /// The shard's events book, with what has not come home as in flight; shows the header of each event that has come
+    /// home since. Call it when the processors have ended.
+    pub fn settle(&mut self, seen: impl FnMut(&EventHeader)) -> EventBook {
+        self.pool.reclaim_with(seen);
         let mut events = self.events.clone();
         events.in_flight = u64::from(self.pool.in_flight());
         events
@@ -308,13 +309,16 @@ mod tests {
         outlet.flush();
         assert!(!outlet.is_flushed());
         let mut closed = outlet.close();
-        let events = closed.settle();
+        let events = closed.settle(|_| ());
         let shed = events.shed[ShedReason::RealtimeQueueFull as usize];
         assert_eq!((events.accepted, shed, events.in_flight), (5, 3, 2));
         assert_eq!(closed.pushed[Class::Realtime as usize].pushed, 2);
         let mut tickets = Vec::new();
         assert_eq!(consumers[Class::Realtime as usize].pop_batch(9, &mut tickets), 2);
         home.give_back(&mut tickets);
-        assert_eq!(closed.settle().in_flight, 0);
+        let mut home = Vec::new();
+        assert_eq!(closed.settle(|header| home.push(header.sequence)).in_flight, 0);
+        home.sort_unstable();
+        assert_eq!(home, [1, 2], "what is processed after the end is seen, what was shed is not");
     }
 }

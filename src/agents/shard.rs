@@ -4,7 +4,7 @@
 
 use super::inlets::Inlets;
 use super::outlet::{ClosedOutlet, EventOutlet, OutletParts};
-use crate::event::{ClockKind, Nanos, ShardId};
+use crate::event::{ClockKind, EventHeader, Nanos, ShardId};
 use crate::feed::{FlowsReport, Intake, IntakeSettings, ProducerRecord, StreamSnapshot};
 use crate::ledger::{Board, Counter, KernelBook, LatencyRecorder, Ledger};
 use crate::runtime::Agent;
@@ -101,7 +101,10 @@ impl<S: FrameSource> Shard<S> {
             ..Ledger::default()
         };
         if let Some(mut closed) = self.closed.take() {
-            ledger.events = closed.settle();
+            // What was processed after our end, because the time to drain ran out, is known to its producers' records, too:
+            // else it would be sent and processed again.
+            ledger.events = closed.settle(|header| come_home(header, &mut self.intake));
+            self.intake.connections.remember_all();
             ledger.queues = closed.pushed;
         }
         for kernel in self.sources.iter().filter_map(FrameSource::kernel_book) {
@@ -154,11 +157,14 @@ fn reclaim(outlet: &mut EventOutlet, intake: &mut Intake) -> usize {
     if !intake.connections.has_producers() {
         return outlet.reclaim();
     }
-    outlet.reclaim_with(|header| {
-        if header.session > 0 {
-            intake.connections.processed(header.session, header.sequence);
-        }
-    })
+    outlet.reclaim_with(|header| come_home(header, intake))
+}
+
+#[inline]
+fn come_home(header: &EventHeader, intake: &mut Intake) {
+    if header.session > 0 {
+        intake.connections.processed(header.session, header.sequence);
+    }
 }
 
 /// Bytes of frames that surely find room, and with them what flows hold back.
@@ -236,6 +242,8 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
             && !self.intake.has_flows()
             && self.port.as_ref().is_none_or(|port| port.exhausted())
             && self.outlet.as_ref().is_none_or(EventOutlet::is_flushed)
+            // A producer whose connection broke is still told by its record what became of its events.
+            && self.intake.connections.producers().are_settled()
     }
 
     fn stop(&mut self) {
@@ -250,6 +258,9 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
             reclaim(outlet, &mut self.intake);
             self.intake.finish_flows(outlet);
             self.intake.connections.remember_all();
+        }
+        if let Some(port) = &mut self.port {
+            port.close();
         }
         self.close_outlet();
         self.publish();

@@ -237,6 +237,23 @@ impl Connections {
         Next::Close(reason)
     }
 
+    /// We do not listen to the connection, since there is no room or no buffer: its silence is not its peer's, and what is
+    /// due to be said is said all the same.
+    #[cold]
+    pub fn paused(&mut self, connection: ConnectionIndex, now: Nanos) {
+        let slot = &mut self.slots[connection.0 as usize];
+        (slot.heard_ns, slot.unit_since_ns) = (now, now);
+        if !slot.greeted {
+            slot.opened_ns = now;
+        }
+        if let Session::Soup(session) = &mut slot.session {
+            session.received(now);
+            // A login that is late is judged when we listen again.
+            let _ = session.tick(now);
+            self.list_if_it_speaks(connection);
+        }
+    }
+
     /// No byte will come any more: whether the connection may end, and why it does.
     #[cold]
     pub fn ended(&mut self, connection: ConnectionIndex) -> Next {
@@ -337,10 +354,13 @@ impl Connections {
         (taken, slot.held >= slot.unit_bytes)
     }
 
-    /// Gives up the last `count` of the held bytes, which will be shown again.
+    /// Gives up the last `count` of the held bytes, or all that there are, which will be shown again. Returns how many.
     #[cold]
-    pub(super) fn let_go(&mut self, connection: ConnectionIndex, count: usize) {
-        self.slots[connection.0 as usize].held -= count as u32;
+    pub(super) fn let_go(&mut self, connection: ConnectionIndex, count: usize) -> usize {
+        let held = &mut self.slots[connection.0 as usize].held;
+        let back = (*held).min(count as u32);
+        *held -= back;
+        back as usize
     }
 
     /// Takes the held bytes of a connection out, for decoding, and leaves nothing.
@@ -409,7 +429,11 @@ impl Connections {
                 slot.discard = unit_bytes.saturating_sub(rest as u64);
                 None
             }
-            Stop::Wait => Some(Next::Wait),
+            Stop::Wait => {
+                // What is left is at least one whole unit: it is decoded again as soon as all of it is there.
+                slot.unit_bytes = rest as u32;
+                Some(Next::Wait)
+            }
             Stop::Broken(reason) => Some(Next::Close(reason)),
         }
     }

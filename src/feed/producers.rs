@@ -209,6 +209,11 @@ impl Producers {
         producer.accepted == producer.record.processed
     }
 
+    /// Whether that is so of every producer.
+    pub fn are_settled(&self) -> bool {
+        (0..self.producers.len() as u32).all(|place| self.is_settled(place))
+    }
+
     /// Whether there is none.
     #[inline]
     pub fn is_empty(&self) -> bool {
@@ -259,7 +264,7 @@ mod tests {
         assert_eq!(producers.processed(place, 1), Some(ONE));
         assert_eq!((producers.record(place).processed, producers.is_settled(place)), (2, false));
         assert_eq!(producers.processed(place, 3), Some(ONE));
-        assert!(producers.is_settled(place));
+        assert!(producers.is_settled(place) && producers.are_settled());
         let digest = (1..=3).fold(0, |before, sequence| digest(before, sequence, sequence as u32));
         assert_eq!(*producers.record(place), ProducerRecord { id: 77, processed: 3, count: 3, digest });
     }

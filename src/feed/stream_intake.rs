@@ -60,12 +60,13 @@ impl Intake {
                 let unit = &held[self.connections.held(connection)];
                 let progress = self.decode_piece(connection, unit, arrived, outlet);
                 self.connections.put_held(held);
-                if progress.consumed == 0 && matches!(progress.stop, Stop::Wait) {
+                let settled = self.connections.settle_held(connection, progress);
+                if settled == Some(Next::Wait) {
                     // Its last bytes stay with whoever showed them, who then shows them again when there is room.
-                    self.connections.let_go(connection, taken);
-                    return Took { bytes: used - taken, next: Next::Wait };
+                    let back = self.connections.let_go(connection, taken);
+                    return Took { bytes: used - back, next: Next::Wait };
                 }
-                if let Some(next) = self.connections.settle_held(connection, progress) {
+                if let Some(next) = settled {
                     return Took { bytes: used, next };
                 }
             } else {
@@ -134,7 +135,11 @@ impl Intake {
             _ => piece.visit.run(&UNNUMBERED_RUN),
         }
         let progress = wire::decode_stream(protocol, bytes, unit_bytes_max, &mut piece);
-        let (superseded, broken) = (piece.superseded, piece.broken);
+        let ended = match progress.stop {
+            Stop::Broken(reason) => Some(reason),
+            _ => None,
+        };
+        let (superseded, broken) = (piece.superseded, piece.broken.or(ended));
         self.after_piece(connection, superseded, broken);
         match broken {
             Some(reason) => Progress { stop: Stop::Broken(reason), ..progress },
@@ -152,6 +157,8 @@ impl Intake {
         if let Some(older) = superseded {
             let slot = &mut self.connections.slots[older.0 as usize];
             slot.session = Session::Superseded;
+            // What it has not been told yet is said on the newer connection.
+            (slot.say.welcome, slot.say.ack) = (false, false);
             self.connections.closing(older, CloseReason::Superseded);
         }
         if let Some(reason) = broken {
@@ -462,6 +469,48 @@ mod tests {
         intake.take_bytes(TWO, &frame[3..6], 790 * MS, &mut room);
         assert_eq!(intake.connections.tick(TWO, 801 * MS), Next::Close(CloseReason::UnfinishedFrame));
         assert_eq!((intake.connections.bytes_held(), intake.connections.closed(TWO)), (6, (6, false)));
+    }
+
+    #[test]
+    fn a_message_found_in_a_damaged_one_waits_for_room_and_is_taken() {
+        let mut intake = intake(4_096);
+        intake.connections.slots[ONE.0 as usize].protocol = Protocol::Fix;
+        let mut message = b"8=FIX.4.2\x019=12\x0135=0\x0149=XYZ\x01".to_vec();
+        let sum = message.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+        message.extend(format!("10={sum:03}\x01").bytes());
+        let (head, tail) = (&b"8=FIX.4.2\x019=50\x01"[..], [b'x'; 50]);
+        let whole = head.len() + 50 + 7;
+        let stream = [head, &message, &tail].concat();
+        let mut none = Room::of(0);
+        assert_eq!(intake.take_bytes(ONE, head, 0, &mut none).next, Next::Continue);
+        let rest = &stream[head.len()..whole];
+        let took = intake.take_bytes(ONE, rest, 0, &mut none);
+        assert!(took.next == Next::Wait && took.bytes < rest.len(), "what waits is shown again: {took:?}");
+        let mut some = Room::of(1);
+        let took = intake.take_bytes(ONE, &rest[took.bytes..], 0, &mut some);
+        assert_eq!((took.next, some.taken.len()), (Next::Continue, 1));
+        assert_eq!(some.taken[0].2, message);
+    }
+
+    #[test]
+    fn a_frame_that_ends_a_session_is_named_to_its_peer() {
+        let mut intake = intake(4_096);
+        let bomb = [&[b'S', b'L', b'C', b'2', 0, 0, 2, 3][..], &u32::MAX.to_le_bytes()].concat();
+        let stream = [hello(9), bomb].concat();
+        assert_eq!(
+            feed(&mut intake, ONE, &stream, &mut Room::of(1)),
+            Next::Close(CloseReason::FrameTooLarge)
+        );
+        let said = replies(&mut intake, ONE);
+        assert!(said.last().is_some_and(|word| word.starts_with("Error")), "{said:?}");
+    }
+
+    #[test]
+    fn time_in_which_we_do_not_listen_is_not_held_against_a_peer() {
+        let mut intake = intake(4_096);
+        (0..20).for_each(|turn| intake.connections.paused(ONE, turn * 100 * MS));
+        assert_eq!(intake.connections.tick(ONE, 1_990 * MS), Next::Continue);
+        assert_eq!(intake.connections.tick(ONE, 2_001 * MS), Next::Close(CloseReason::HandshakeTimeout));
     }
 
     #[test]

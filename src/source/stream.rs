@@ -28,6 +28,9 @@ pub trait StreamHandler {
     /// Looks at a connection's deadlines. About every 10 ms.
     fn tick(&mut self, connection: ConnectionIndex, now: Nanos) -> Next;
 
+    /// Instead of a tick, as long as the source does not listen to a connection: it waits for room, or finds no buffer.
+    fn paused(&mut self, connection: ConnectionIndex, now: Nanos);
+
     /// A connection that has something to say to its peer; each one is named once until it is asked.
     fn next_reply(&mut self) -> Option<ConnectionIndex>;
 
@@ -57,6 +60,9 @@ pub trait StreamSource: Send {
 
     /// Stops taking new connections, and ends those that are there once what they have sent is taken.
     fn stop(&mut self);
+
+    /// The shard ends, whether or not everything has: on its own thread, behind the last poll.
+    fn close(&mut self);
 
     /// Whether it has stopped and nothing is left.
     fn exhausted(&self) -> bool;

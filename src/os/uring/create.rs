@@ -100,6 +100,8 @@ impl Uring {
             polled,
             enters: 0,
             completed: Vec::with_capacity(settings.completions as usize),
+            failed: None,
+            ended: false,
         };
         Ok((uring, report))
     }

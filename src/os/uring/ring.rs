@@ -52,6 +52,10 @@ pub struct Uring {
     pub(super) polled: bool,
     pub(super) enters: u64,
     pub(super) completed: Vec<cqueue::Entry>,
+    /// Why a request could not even be queued; the next turn says it.
+    pub(super) failed: Option<io::Error>,
+    /// Whether no request is left and none follows.
+    pub(super) ended: bool,
 }
 
 // SAFETY: the raw pointers inside of `msghdr` are null, and nothing else is bound to a thread: the kernel wants requests
@@ -139,18 +143,22 @@ impl Uring {
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }
-            self.make_room();
+            if !self.make_room() {
+                return;
+            }
         }
     }
 
-    /// The submission queue is full: hands it to the kernel.
+    /// The submission queue is full: hands it to the kernel. Returns whether to try again: not if the kernel takes nothing
+    /// any more, which the next turn returns as its error.
     #[cold]
     #[inline(never)]
-    fn make_room(&mut self) {
+    fn make_room(&mut self) -> bool {
         self.enters += 1;
         let submitter = self.ring.submitter();
-        // An error is met again, and returned, in the next turn.
-        let _ = if self.polled { submitter.squeue_wait() } else { submitter.submit() };
+        let made = if self.polled { submitter.squeue_wait() } else { submitter.submit() };
+        self.failed = made.err().filter(|error| !is_passing(error));
+        self.failed.is_none()
     }
 
     /// One turn: hands requests to the kernel, lets it do what has become due, and appends what is completed to
@@ -161,6 +169,9 @@ impl Uring {
     /// The kernel's word, for what is no passing lack of resources.
     #[inline]
     pub fn turn(&mut self, into: &mut Vec<Completion>) -> io::Result<()> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let submission = self.ring.submission();
         let (waiting, overflow) = (submission.len() as u32, submission.cq_overflow());
         let due = if self.polled {
@@ -186,11 +197,10 @@ impl Uring {
         // SAFETY: there is no argument, and the queue's entries were checked when they were pushed.
         let entered =
             unsafe { self.ring.submitter().enter::<libc::sigset_t>(waiting, 0, flags.bits(), None) };
-        match entered.map_err(|error| (error.raw_os_error(), error)) {
-            Ok(_) => Ok(()),
-            // Interrupted, or short of something for now: the queue keeps what was not taken.
-            Err((Some(libc::EINTR | libc::EBUSY | libc::EAGAIN), _)) => Ok(()),
-            Err((_, error)) => Err(error),
+        match entered {
+            Err(error) if !is_passing(&error) => Err(error),
+            // What was not taken stays in the queue.
+            _ => Ok(()),
         }
     }
 
@@ -269,6 +279,11 @@ impl Uring {
     }
 }
 
+/// Interrupted, or short of something for now.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY | libc::EAGAIN))
+}
+
 /// The address in a `sockaddr_in` or `sockaddr_in6`, as the kernel writes them: family, port, address (behind the flow
 /// label in the latter).
 fn ip_of(name: &[u8]) -> Option<IpAddr> {
@@ -279,11 +294,41 @@ fn ip_of(name: &[u8]) -> Option<IpAddr> {
     }
 }
 
+/// Turns of waiting for the kernel's thread to take what is queued.
+const LAST_TURNS: usize = 10_000;
+
+impl Uring {
+    /// Ends all requests; none may be made any more. The kernel obeys only the thread that called `enable`. Returns
+    /// whether none is left.
+    #[cold]
+    pub fn end(&mut self) -> bool {
+        if self.polled && !self.ended {
+            // What its thread took up afterwards would outlive the cancelling.
+            let _ = self.ring.submitter().submit();
+            (0..LAST_TURNS).find(|_| {
+                std::thread::yield_now();
+                self.ring.submission().is_empty()
+            });
+        }
+        if !self.ended {
+            let ended = self.ring.submitter().register_sync_cancel(None, CancelBuilder::any().all());
+            // ENOENT: there was none.
+            self.ended = ended.map_or_else(|error| error.raw_os_error() == Some(libc::ENOENT), |()| true);
+        }
+        self.ended
+    }
+}
+
 impl Drop for Uring {
     fn drop(&mut self) {
-        // Ends all requests before their memory goes. Without any, the kernel says ENOENT; a ring that was never enabled
-        // has none.
-        let _ = self.ring.submitter().register_sync_cancel(None, CancelBuilder::any().all());
+        if self.end() {
+            return;
+        }
+        // Requests go on until the kernel has got round to closing the ring, which is after this: their memory is given up.
+        std::mem::take(&mut self.groups).into_iter().for_each(std::mem::forget);
+        if let Ok(none) = Replies::allocate(1, 1) {
+            std::mem::forget(std::mem::replace(&mut self.replies, none));
+        }
     }
 }
 
@@ -421,6 +466,39 @@ mod tests {
             assert_eq!(datagram.source, Some(IpAddr::from([127, 0, 0, 1])));
             ring.release(chunk);
         }
+    }
+
+    #[test]
+    fn only_the_thread_that_enabled_a_ring_ends_its_requests() {
+        for mode in [UringMode::DeferTaskrun, UringMode::Sqpoll { idle_ms: 50, cpu: None }] {
+            let begun = move || {
+                let (mut ring, group, _) = ring(mode, 4, 64, true);
+                let (client, server) = pair();
+                ring.register_file(0, server.as_fd()).expect("slot 0");
+                ring.receive(0, group, token(Operation::Receive, 0));
+                ring.turn(&mut Vec::with_capacity(1)).expect("a working ring");
+                (ring, client)
+            };
+            let (mut ring, _) = std::thread::spawn(begun).join().expect("the other thread");
+            assert!(!ring.end(), "another thread's ring keeps its memory");
+            let ended = std::thread::spawn(move || {
+                let (mut ring, _) = begun();
+                (ring.end(), ring)
+            });
+            let (ended, mut ring) = ended.join().expect("the other thread");
+            assert!(ended && ring.end());
+        }
+    }
+
+    #[test]
+    fn a_ring_that_takes_nothing_says_so() {
+        let settings =
+            UringSettings { mode: UringMode::DeferTaskrun, files: 1, replies: (1, 64), completions: 16 };
+        let (mut ring, mut report) = Uring::create(&settings).expect("this machine has io_uring");
+        let (group, _) = ring.add_group(4, 64, true, &WISH, &mut report).expect("small buffers");
+        // It was never enabled, and more is asked of it than it can queue.
+        (0..5_000).for_each(|index| ring.receive(0, group, token(Operation::Receive, index)));
+        assert!(ring.turn(&mut Vec::with_capacity(1)).is_err());
     }
 
     #[test]

@@ -47,11 +47,13 @@ pub(super) struct Slot {
     /// Whether it is on the list of those to be served, and on that of those without a buffer.
     pub(super) listed: bool,
     pub(super) starved: bool,
-    /// Bytes of a reply that is being sent, and whether there is more to say behind it.
+    /// Bytes of a reply that is being sent, since when, and whether there is more to say behind it.
     pub(super) sending: usize,
+    pub(super) sending_since: Nanos,
     pub(super) more_to_say: bool,
-    /// Whether its peer was told something since it began to close.
+    /// Whether its peer was told something since it began to close, and that nothing follows.
     pub(super) spoke: bool,
+    pub(super) finished: bool,
     /// Whether nothing is left to do but to wait for the ends of its requests: none is made any more.
     pub(super) over: bool,
     pub(super) reason: Option<CloseReason>,

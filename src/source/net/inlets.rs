@@ -53,7 +53,10 @@ impl NetPort {
             let index = index as u32;
             let token = |operation| Token { operation, index, generation: 0 };
             match inlet {
-                Inlet::Listener { accepting, .. } if !*accepting && !self.stopping => {
+                // In ticks only: a table of files that is full may not be so then.
+                Inlet::Listener { accepting, .. }
+                    if !*accepting && !self.stopping && self.now >= self.next_tick =>
+                {
                     *accepting = true;
                     self.ring.accept(index, token(Operation::Accept));
                 }

@@ -21,6 +21,12 @@ const STOP_QUIET_NS: Nanos = 100_000_000;
 /// Time that a stopping appliance reads on from peers that do not pause.
 const STOP_READING_NS: Nanos = 2_000_000_000;
 
+/// Time after which it reads no more at all, not even what peers that are faster than it keep in their sockets.
+const STOP_DEAF_NS: Nanos = 4_000_000_000;
+
+/// Time between two looks at deadlines.
+const TICK_NS: Nanos = 10_000_000;
+
 impl Inlet {
     /// Nothing has come for a turn.
     pub(super) fn hush(&mut self) {
@@ -88,8 +94,15 @@ impl NetPort {
         now: Nanos,
         handler: &mut dyn StreamHandler,
     ) {
-        let Some(index) = self.take_place(inlet, file, peer, Phase::Open) else { return };
         self.book.opened += 1;
+        let Some(index) = self.take_place(inlet, file, peer, Phase::Open) else {
+            // The kernel has no memory to enter it.
+            self.book.closed[CloseReason::IoError as usize] += 1;
+            if let Inlet::Listener { visitors, .. } = &mut self.inlets[inlet] {
+                visitors.left(peer);
+            }
+            return;
+        };
         handler.opened(ConnectionIndex(index), InletIndex(inlet as u16), now);
         self.arm(index);
     }
@@ -214,7 +227,7 @@ impl NetPort {
 
     /// Whether a closing connection can go; else it is brought nearer to that.
     fn is_over(&mut self, index: u32, now: Nanos) -> bool {
-        let slot = &self.slots[index as usize];
+        let slot = &mut self.slots[index as usize];
         let late = now.saturating_sub(slot.closing_since) > LAST_WORDS_NS;
         let speaking = slot.sending > 0 || slot.more_to_say;
         if speaking && !late && slot.end.is_none_or(|end| end == CloseReason::PeerClosed) {
@@ -228,7 +241,9 @@ impl NetPort {
         }
         if slot.spoke && !late && slot.end.is_none() {
             // It was told why: it shall read that before the connection goes.
-            finish_sending(slot);
+            if !std::mem::replace(&mut slot.finished, true) {
+                finish_sending(slot);
+            }
             return false;
         }
         self.slots[index as usize].over = true;
@@ -286,6 +301,37 @@ impl NetPort {
         }
     }
 
+    /// Looks at the deadlines of all connections.
+    #[cold]
+    pub(super) fn tick(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
+        self.next_tick = now + TICK_NS;
+        for index in 0..self.slots.len() as u32 {
+            let slot = &self.slots[index as usize];
+            if slot.phase != Phase::Open {
+                continue;
+            }
+            let deaf = slot.sending > 0 && now.saturating_sub(slot.sending_since) > LAST_WORDS_NS;
+            // A peer is judged by what it does while we listen.
+            let listening = slot.receiving && slot.waiting_since.is_none() && slot.is_served();
+            match slot.end {
+                // It says nothing more and takes nothing: whatever there is to be answered finds nobody.
+                Some(end) if deaf && slot.is_served() => self.begin_close(index, end, now),
+                Some(_) => {}
+                None if !listening => handler.paused(ConnectionIndex(index), now),
+                None => {
+                    if let Next::Close(reason) = handler.tick(ConnectionIndex(index), now) {
+                        self.begin_close(index, reason, now);
+                    }
+                }
+            }
+        }
+        if self.stopping {
+            self.shut_quiet(now);
+        } else {
+            self.connect_due(now, handler);
+        }
+    }
+
     /// Ends the reading of connections whose peers have said all for now, and after a while of the others, too. What is
     /// in the socket by then is still read; behind it comes the end.
     #[cold]
@@ -298,6 +344,25 @@ impl NetPort {
             if quiet || late {
                 slot.shut = true;
                 with_socket(slot, |socket| socket.shutdown(Shutdown::Read));
+            }
+        }
+        if late {
+            self.inlets.iter_mut().for_each(Inlet::hush);
+        }
+        if now.saturating_sub(since) > STOP_DEAF_NS {
+            self.read_no_more();
+        }
+    }
+
+    /// What was received is still taken; what is in the sockets is their peers' loss, who learn of it.
+    #[cold]
+    fn read_no_more(&mut self) {
+        for index in 0..self.slots.len() as u32 {
+            let slot = &mut self.slots[index as usize];
+            if slot.phase == Phase::Open && slot.end.is_none() {
+                slot.end = Some(CloseReason::PeerClosed);
+                self.withdraw(index);
+                self.list(index);
             }
         }
     }

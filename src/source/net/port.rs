@@ -20,9 +20,6 @@ use std::os::fd::AsFd;
 /// Bytes that are shown in one turn, so that lanes and processors of the same thread get theirs: some 4,000 events.
 const TURN_BYTES: usize = 512 << 10;
 
-/// Time between two looks at deadlines.
-const TICK_NS: Nanos = 10_000_000;
-
 /// Time that a peer has to take the last words of a connection.
 pub(super) const LAST_WORDS_NS: Nanos = 1_000_000_000;
 
@@ -40,8 +37,8 @@ pub struct NetPort {
     pub(super) datagrams: GroupIndex,
     pub(super) buffers: u32,
     pub(super) book: ConnectionBook,
-    now: Nanos,
-    next_tick: Nanos,
+    pub(super) now: Nanos,
+    pub(super) next_tick: Nanos,
     pub(super) stopping: bool,
     /// Whether the listeners' queues were emptied after the stop.
     pub(super) swept: bool,
@@ -117,7 +114,6 @@ impl NetPort {
                 if !completion.more
                     && let Inlet::Listener { accepting, .. } = &mut self.inlets[index as usize]
                 {
-                    // Asked for again in the next tick: a table of files that is full may not be so then.
                     *accepting = false;
                 }
             }
@@ -295,27 +291,6 @@ impl NetPort {
         }
     }
 
-    #[cold]
-    fn tick(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
-        self.next_tick = now + TICK_NS;
-        for index in 0..self.slots.len() as u32 {
-            let slot = &self.slots[index as usize];
-            // A peer is judged by what it does while we listen.
-            let listening = slot.receiving && slot.waiting_since.is_none() && slot.is_served();
-            if slot.phase == Phase::Open && listening {
-                match handler.tick(ConnectionIndex(index), now) {
-                    Next::Close(reason) => self.begin_close(index, reason, now),
-                    Next::Continue | Next::Wait => {}
-                }
-            }
-        }
-        if self.stopping {
-            self.shut_quiet(now);
-        } else {
-            self.connect_due(now, handler);
-        }
-    }
-
     /// The ring is of no use any more: everything ends.
     #[cold]
     #[inline(never)]
@@ -364,10 +339,11 @@ impl StreamSource for NetPort {
         }
         self.arm_inlets();
         work += self.serve(now, handler);
-        work += self.speak(handler);
         if now >= self.next_tick {
             self.tick(now, handler);
         }
+        // Behind all that may end a connection: it is told why before anything else is done about its end.
+        work += self.speak(handler);
         if !self.closing.is_empty() {
             self.bury(now, handler);
         }
@@ -387,6 +363,10 @@ impl StreamSource for NetPort {
 
     fn stop(&mut self) {
         self.stop_taking();
+    }
+
+    fn close(&mut self) {
+        self.ring.end();
     }
 
     fn exhausted(&self) -> bool {

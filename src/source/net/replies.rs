@@ -38,6 +38,7 @@ impl NetPort {
         let file = self.file_of(index);
         let slot = &mut self.slots[index as usize];
         slot.sending = bytes;
+        slot.sending_since = self.now;
         slot.spoke |= slot.phase == Phase::Closing;
         let token = Token { operation: Operation::Send, index, generation: slot.generation };
         self.ring.send(file, bytes, token);
