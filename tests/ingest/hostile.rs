@@ -83,6 +83,15 @@ fn garbage_is_refused_by_name() {
 }
 
 #[test]
+fn a_peer_that_takes_no_answer_does_not_keep_its_place() {
+    let config = Config::new(&listener("in", "unix", ""));
+    let server = config.start();
+    let did = run("hostile.py", &["deaf", &server.at("in")]);
+    assert_eq!(did["closed"], true);
+    assert_eq!(closed(&server.stop()), named(&[("peer_closed", 1)]));
+}
+
+#[test]
 fn floods_of_connections_are_refused_and_told_why() {
     let keys = "connections_max = 12\nconnections_per_source_max = 8\nallow = ['127.0.0.0/16']";
     let (did, report) = against(&["flood"], keys);

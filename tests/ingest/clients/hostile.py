@@ -4,12 +4,13 @@
 """
 
 import random
+import select
 import socket
 import struct
 import sys
 import time
 
-from frames import HELLO, MAGIC, Sent, Words, connect, hello, say, v1
+from frames import HEARTBEAT, HELLO, MAGIC, Sent, Words, connect, hello, say, v1, v2
 
 GOOD = v1(4, "good", b"g" * 40)
 BAD = v1(0, "bad", b"b" * 40)
@@ -191,7 +192,20 @@ def flood(address):
     say(good=sent.by_priority["4"], refused=refused)
 
 
+def deaf(address):
+    """A session that asks for answers, reads none of them, says that nothing follows, and stays."""
+    connection = connect(address)
+    connection.sendall(hello(7))
+    for _ in range(3000):
+        connection.sendall(v2(HEARTBEAT, 7))
+        time.sleep(0.0002)
+    connection.shutdown(socket.SHUT_WR)
+    end = select.poll()
+    end.register(connection, 0)
+    say(closed=any(events & select.POLLHUP for _, events in end.poll(20000)))
+
+
 if __name__ == "__main__":
     way, *words = sys.argv[1:]
-    ways = [broken_off, slow, quiet, bombs, garbage, flood]
+    ways = [broken_off, slow, quiet, bombs, garbage, flood, deaf]
     {function.__name__: function for function in ways}[way](*words)
