@@ -147,7 +147,7 @@ fn wrong_words_and_wrong_configs_exit_with_2() {
     for (words, named) in [
         (&["decode", word(&good), "--protocol", "itch"][..], &["itch", "moldudp64-itch50"][..]),
         (&["replay", word(&good), "--protocol", "PITCH"], &["PITCH", "cboe-pitch"]),
-        (&["replay", word(&good), "--to", "tcp:1.2.3.4:5"], &["iface:NAME"]),
+        (&["replay", word(&good), "--to", "quic:1.2.3.4:5"], &["iface:NAME"]),
         (&["replay", word(&good), "--loop", "0"], &["--loop"]),
         (&["replay", word(&good), "--from", "2s", "--until", "1s"], &["--from"]),
     ] {
