@@ -317,7 +317,10 @@ impl NetPort {
     #[cold]
     #[inline(never)]
     fn relieve_starved(&mut self, now: Nanos) {
-        let could_go_on = |index: &u32| self.slots[*index as usize].waiting_since.is_none();
+        let could_go_on = |index: &u32| {
+            let slot = &self.slots[*index as usize];
+            slot.phase == Phase::Open && slot.waiting_since.is_none()
+        };
         if self.ring.offered(self.streams) > 0 || !self.starved.iter().any(could_go_on) {
             return;
         }
