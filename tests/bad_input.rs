@@ -147,7 +147,7 @@ fn wrong_words_and_wrong_configs_exit_with_2() {
     for (words, named) in [
         (&["decode", word(&good), "--protocol", "itch"][..], &["itch", "moldudp64-itch50"][..]),
         (&["replay", word(&good), "--protocol", "PITCH"], &["PITCH", "cboe-pitch"]),
-        (&["replay", word(&good), "--to", "tcp:1.2.3.4:5"], &["iface:NAME"]),
+        (&["replay", word(&good), "--to", "quic:1.2.3.4:5"], &["iface:NAME"]),
         (&["replay", word(&good), "--loop", "0"], &["--loop"]),
         (&["replay", word(&good), "--from", "2s", "--until", "1s"], &["--from"]),
     ] {
@@ -201,6 +201,18 @@ fn as_nobody(folder: &Path, words: &[&str]) -> Option<Output> {
             None
         }
     }
+}
+
+#[test]
+fn the_usual_limit_of_open_files_is_raised_for_listeners() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener =
+        "[[listen]]\nname = \"tcp\"\nsource = \"tcp\"\naddress = \"127.0.0.1:0\"\nprotocol = \"native\"\n";
+    let config = written(folder.path(), "listen.toml", listener.as_bytes());
+    let script = "ulimit -Sn 256; exec \"$0\" run --duration 1s --config \"$1\"";
+    let run = Command::new("sh").args(["-c", script, env!("CARGO_BIN_EXE_sluice"), word(&config)]).output();
+    let output = run.expect("sh starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

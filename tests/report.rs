@@ -101,7 +101,7 @@ fn the_keys_are_the_contract_in_its_order() {
     assert_eq!(keys(&report), top);
     let ledger = &report["ledger"];
     assert_eq!(keys(ledger)[..5], ["frames", "kernel", "messages", "events", "balanced"]);
-    assert_eq!(keys(&ledger["frames"]), ["received", "decoded", "rejected"]);
+    assert_eq!(keys(&ledger["frames"]), ["received", "datagrams", "decoded", "rejected"]);
     assert_eq!(keys(&ledger["messages"])[..2], ["decoded", "accepted"]);
     let stream = &report["streams"][0];
     let stream_keys = [

@@ -1,4 +1,4 @@
-//! How many system calls a thread makes, as the kernel counts them: the tracepoint raw_syscalls:sys_enter.
+//! What a thread costs, as the kernel counts it: system calls (the tracepoint raw_syscalls:sys_enter) and CPU time.
 #![expect(unsafe_code, reason = "perf_event_open has no safe wrapper")]
 
 use std::fs::{self, File};
@@ -73,6 +73,13 @@ pub(crate) fn tracepoint() -> Result<u64, String> {
             Err(format!("no tracepoint ({}): run as root", String::from_utf8_lossy(&asked.stderr).trim()))
         }
     }
+}
+
+/// Nanoseconds that this process's thread `name` has been on a CPU; `None` on kernels that do not say.
+pub(crate) fn cpu_ns(name: &str) -> Option<u64> {
+    let thread = thread_id(name)?;
+    let text = fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
+    text.split_whitespace().next()?.parse().ok()
 }
 
 fn thread_id(name: &str) -> Option<i32> {

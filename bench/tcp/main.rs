@@ -6,6 +6,8 @@
 //! two CPUs). Readers run in interleaved rounds, after one to warm up; rates are medians over the rounds, ratios medians
 //! of the ratios within a round. A run that loses or invents an event fails the bench.
 //!
+//! CPU ns is the time on a CPU of the shard's thread for each event: less subject to a busy machine than rates are.
+//!
 //! System calls of the shard's thread, idling included, are counted by the kernel in a run of their own, since the
 //! tracepoint slows every call down. To check by hand, while a run goes on:
 //! `perf stat -e raw_syscalls:sys_enter -t $(pgrep -w shard-0)`, or `strace -c -f`, which distorts much more.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the reader, and how its thread waits, is all that differs from run to run.
 
-use crate::calls::CallCounter;
+use crate::calls::{self, CallCounter};
 use crate::client::{self, Load, Sent};
 use crate::processor::{Probe, Seen};
 use crate::readers::{Reader, Waiting};
@@ -103,6 +103,8 @@ pub(crate) struct Run {
     pub(crate) events: u64,
     /// From the first write to the last event's processing.
     pub(crate) seconds: f64,
+    /// CPU time of the shard's thread.
+    pub(crate) cpu_ns: Option<u64>,
     /// System calls of the shard's thread, if they were to be counted by the kernel.
     pub(crate) calls: Option<u64>,
     /// System calls as the reader counts its own.
@@ -143,10 +145,13 @@ pub(crate) fn run(
     let threads = start(parts, &plan, contender.idle(), clock, &stop)?;
     let shard_thread = plan.threads.first().map_or("", |thread| thread.name.as_str());
     let mut counter = Ok(None);
+    let mut cpu_ns_before = None;
     let sent = client::send(address, load, client_cpu, || {
+        cpu_ns_before = calls::cpu_ns(shard_thread);
         counter = tracepoint.map(|number| CallCounter::of_thread(number, shard_thread)).transpose();
     });
     let processed = sent.as_ref().map_or(Ok(()), |sent| wait_for(&seen, sent.events));
+    let cpu_ns = calls::cpu_ns(shard_thread).zip(cpu_ns_before).map(|(after, before)| after - before);
     let calls = counter?.as_mut().map(CallCounter::count).transpose().map_err(|error| error.to_string())?;
     // Pairs with the load in the duty loop, which needs no more than to see it some time.
     stop.store(true, Ordering::Relaxed);
@@ -158,6 +163,7 @@ pub(crate) fn run(
     Ok(Run {
         events: sent.events,
         seconds: last_ns.saturating_sub(sent.begin_ns) as f64 / 1e9,
+        cpu_ns,
         calls,
         own_calls,
         age,

@@ -263,7 +263,9 @@ impl StreamSource for Reader {
 
     fn start(&mut self, _now: Nanos, _handler: &mut dyn StreamHandler) {}
 
-    fn stop(&mut self, _now: Nanos) {
+    fn close(&mut self) {}
+
+    fn stop(&mut self) {
         self.stopping = true;
     }
 

@@ -39,6 +39,11 @@ fn calls_per_event(counted: &Run) -> f64 {
     counted.calls.unwrap_or(counted.own_calls) as f64 / counted.events as f64
 }
 
+/// CPU time of the shard's thread for each event: where it spins, its waits are in it.
+fn cpu_ns_per_event(run: &Run) -> f64 {
+    run.cpu_ns.map_or(f64::NAN, |ns| ns as f64 / run.events as f64)
+}
+
 /// Prints a line for each reader: rates, ratios, system calls; and the aims below.
 pub(crate) fn print_rates(rows: &[Row], counted: &[Run], load: Load, rounds: usize) {
     let frame = frame_bytes(load.payload_bytes);
@@ -47,8 +52,16 @@ pub(crate) fn print_rates(rows: &[Row], counted: &[Run], load: Load, rounds: usi
         load.connections, load.payload_bytes, load.events
     );
     println!(
-        "{:<22} {:>9} {:>9} {:>9} {:>12} {:>11} {:>12} {:>12}",
-        "", "million/s", "worst", "MB/s", "to spinning", "to waiting", "calls/event", "reader's own"
+        "{:<22} {:>9} {:>9} {:>9} {:>9} {:>12} {:>11} {:>12} {:>12}",
+        "",
+        "million/s",
+        "worst",
+        "MB/s",
+        "CPU ns",
+        "to spinning",
+        "to waiting",
+        "calls/event",
+        "reader's own"
     );
     let spinning = find(rows, Contender::EpollSpin);
     let waiting = find(rows, Contender::EpollWait);
@@ -56,11 +69,12 @@ pub(crate) fn print_rates(rows: &[Row], counted: &[Run], load: Load, rounds: usi
         let rate = median_rate(row);
         let worst = row.runs.iter().map(Run::rate).fold(f64::INFINITY, f64::min);
         println!(
-            "{:<22} {:>9.2} {:>9.2} {:>9.0} {:>12.2} {:>11.2} {:>12.6} {:>12.6}",
+            "{:<22} {:>9.2} {:>9.2} {:>9.0} {:>9.1} {:>12.2} {:>11.2} {:>12.6} {:>12.6}",
             row.contender.name(),
             rate / 1e6,
             worst / 1e6,
             rate * frame as f64 / 1e6,
+            median(row.runs.iter().map(cpu_ns_per_event).collect()),
             ratio(row, spinning.map(|at| &rows[at])),
             ratio(row, waiting.map(|at| &rows[at])),
             calls_per_event(counted),

@@ -10,12 +10,16 @@ use crate::feed::{
     CURRENT_SESSION, ConnectionSettings, InletSettings, Intake, ProducerStore, Producers, SoupLogin,
     SoupSession,
 };
+use crate::os;
 use crate::sink::ProducerFile;
 use crate::source::FrameSource;
 use crate::source::net::{GivenStream, InletKind, InletSpec, NetPort, NetReport, NetSettings};
 use crate::wire::soupbin;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+/// Files that are open beside connections: sockets of lanes and inlets, maps, rings, what the program reads and writes.
+const OTHER_FILES: u64 = 512;
 
 /// A shard's port and the intake that goes with it.
 pub(super) struct ShardPort {
@@ -45,6 +49,7 @@ pub(super) fn open_ports(
     remarks: &mut Vec<String>,
 ) -> Result<Vec<ShardPort>, ApplianceError> {
     let mut ports = Vec::new();
+    allow_connections(settings, remarks);
     for shard in 0..shards_needed(settings) {
         let mut kinds: Vec<InletKind> = Vec::new();
         let listeners = settings.listeners.iter().filter(|listener| listener.shard == shard);
@@ -61,6 +66,19 @@ pub(super) fn open_ports(
         }
     }
     Ok(ports)
+}
+
+/// A connection is an open file, and the usual limit of 1,024 is less than one listener may have.
+fn allow_connections(settings: &Settings, remarks: &mut Vec<String>) {
+    let accepted: usize = settings.listeners.iter().map(|listener| listener.connections_max).sum();
+    let connections = (accepted + settings.connectors.len()) as u64;
+    let allowed = os::allow_open_files(connections + OTHER_FILES);
+    if allowed < connections + OTHER_FILES {
+        remarks.push(format!(
+            "{allowed} files may be open, and {connections} connections beside {OTHER_FILES} others are configured: raise \
+             `ulimit -Hn` (LimitNOFILE), or lower connections_max"
+        ));
+    }
 }
 
 fn open_port(

@@ -26,7 +26,7 @@ pub use error::OsError;
 pub use machine::MachineFacts;
 pub use memory::{HugeWish, MemoryError, MemoryWish, PageKind, Region, RegionReport};
 pub use netdev::{Interface, interfaces};
-pub use process::{ThreadUsage, allow_open_files, resident_bytes};
+pub use process::{ThreadUsage, allow_open_files, patiently, resident_bytes};
 pub use records::{RECORD_BYTES, RecordFile};
 pub use signals::StopFlag;
 pub use sockets::dropped_datagrams;

@@ -2,6 +2,14 @@
 
 use super::{OsError, error};
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage, setrlimit};
+use std::time::{Duration, Instant};
+
+/// How long something may be in use before it is believed to be. The kernel takes a ring of a killed process apart after
+/// the process is gone, and its sockets with it: within half a second, as measured on a busy machine of two cores.
+const RELEASE_TIME: Duration = Duration::from_secs(3);
+
+/// Pause between two attempts to have it.
+const RELEASE_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the calling thread has used since it began. Take two and subtract.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -59,6 +67,23 @@ pub fn allow_open_files(wished: u64) -> u64 {
     if soft >= raised || setrlimit(Resource::RLIMIT_NOFILE, raised, hard).is_err() { soft } else { raised }
 }
 
+/// Tries until it works, fails for another reason than that something is in use, or that has been in use for too long: a
+/// killed process gives its sockets and locks up some time after it is gone.
+///
+/// # Errors
+/// That of the last attempt.
+pub fn patiently<T, E>(attempt: impl Fn() -> Result<T, E>, in_use: impl Fn(&E) -> bool) -> Result<T, E> {
+    let started = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if in_use(&error) && started.elapsed() < RELEASE_TIME => {
+                std::thread::sleep(RELEASE_PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
+
 /// The number behind `key` in a file of lines such as `VmRSS:   1024 kB`.
 pub(super) fn kib_of(text: &str, key: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(key))?;
@@ -68,7 +93,6 @@ pub(super) fn kib_of(text: &str, key: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn touched_memory_is_resident_and_faulted() {

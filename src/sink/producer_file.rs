@@ -2,7 +2,7 @@
 //! acknowledgement leaves, and a kill of the process at any moment leaves each record whole.
 
 use crate::feed::{ProducerRecord, ProducerStore};
-use crate::os::{RECORD_BYTES, RecordFile};
+use crate::os::{self, RECORD_BYTES, RecordFile};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,13 +43,14 @@ impl ProducerFile {
     /// Opens the file, or makes it, and reads who is remembered.
     ///
     /// # Errors
-    /// It can't be opened, another process has it, or it holds more than `producers_max`.
+    /// It can't be opened, another process has it and keeps it, or it holds more than `producers_max`.
     pub fn open(
         path: &Path,
         producers_max: usize,
     ) -> Result<(ProducerFile, Vec<ProducerRecord>), ProducerFileError> {
         let failed = |source| ProducerFileError::Open { path: path.to_owned(), source };
-        let records = RecordFile::open(path, producers_max).map_err(failed)?;
+        let is_locked = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        let records = os::patiently(|| RecordFile::open(path, producers_max), is_locked).map_err(failed)?;
         let all = (0..records.slots()).map(|slot| decode(&records.read(slot)));
         let remembered: Vec<ProducerRecord> = all.take_while(|record| record.id != 0).collect();
         if remembered.len() > producers_max {
@@ -104,5 +105,19 @@ mod tests {
         assert_eq!(remembered, [one, ProducerRecord { id: 8, ..one }]);
         let error = ProducerFile::open(&path, 1).map(|_| ()).expect_err("two");
         assert!(error.to_string().contains("producers_max = 2"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_being_given_up_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("producers");
+        let (before, _) = ProducerFile::open(&path, 1).expect("new");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                drop(before);
+            });
+            ProducerFile::open(&path, 1).expect("free soon");
+        });
     }
 }

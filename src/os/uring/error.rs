@@ -18,7 +18,8 @@ pub enum UringError {
     },
     /// Something could not be registered with the ring.
     #[error(
-        "cannot register {what} with the io_uring: {source}; raise `ulimit -l` (LimitMEMLOCK=infinity) or ask for less"
+        "cannot register {what} with the io_uring: {source}; for files raise `ulimit -n` (LimitNOFILE), for memory `ulimit -l` \
+         (LimitMEMLOCK), or ask for less"
     )]
     Register {
         /// What.

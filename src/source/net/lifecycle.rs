@@ -168,6 +168,25 @@ impl NetPort {
         }
     }
 
+    /// All that came is taken, and no more will: ends the connection, unless there are answers to come.
+    #[cold]
+    pub(super) fn end_if_over(&mut self, index: u32, now: Nanos, handler: &mut dyn StreamHandler) {
+        let Some(end) = self.slots[index as usize].end else { return };
+        match (handler.ended(ConnectionIndex(index), now), end) {
+            (
+                Next::Close(CloseReason::PeerClosed | CloseReason::PeerClosedInFrame),
+                CloseReason::PeerClosed,
+            ) if self.slots[index as usize].shut => {
+                handler.closing(ConnectionIndex(index), CloseReason::Stopped);
+                self.begin_close(index, CloseReason::Stopped, now);
+            }
+            (Next::Close(reason), CloseReason::PeerClosed) => self.begin_close(index, reason, now),
+            // Nobody is there to be answered.
+            (_, CloseReason::PeerReset | CloseReason::IoError) => self.begin_close(index, end, now),
+            _ => self.list(index),
+        }
+    }
+
     /// A connection is to end: what it holds is lost for `reason`, its requests are withdrawn.
     #[cold]
     pub(super) fn begin_close(&mut self, index: u32, reason: CloseReason, now: Nanos) {

@@ -10,6 +10,7 @@ mod port;
 mod replies;
 mod settings;
 mod sockets;
+mod waiting;
 
 pub use error::NetError;
 pub use port::NetPort;

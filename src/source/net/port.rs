@@ -20,12 +20,6 @@ use std::os::fd::AsFd;
 /// Bytes that are shown in one turn, so that lanes and processors of the same thread get theirs: some 4,000 events.
 const TURN_BYTES: usize = 512 << 10;
 
-/// Chunks that a waiting connection may hold before its receive is withdrawn.
-const WAITING_CHUNKS_MAX: usize = 4;
-
-/// Time that connections may wait and keep all buffers from others: a processor that runs has made room long before.
-const SPILL_AFTER_NS: Nanos = 20_000_000;
-
 /// Time that a peer has to take the last words of a connection.
 pub(super) const LAST_WORDS_NS: Nanos = 1_000_000_000;
 
@@ -36,12 +30,12 @@ pub struct NetPort {
     pub(super) slots: Vec<Slot>,
     pub(super) free: Vec<u32>,
     ready: VecDeque<u32>,
-    starved: VecDeque<u32>,
+    pub(super) starved: VecDeque<u32>,
     pub(super) closing: Vec<u32>,
     completions: Vec<Completion>,
-    streams: GroupIndex,
+    pub(super) streams: GroupIndex,
     pub(super) datagrams: GroupIndex,
-    buffers: u32,
+    pub(super) buffers: u32,
     pub(super) book: ConnectionBook,
     pub(super) now: Nanos,
     pub(super) next_tick: Nanos,
@@ -294,83 +288,6 @@ impl NetPort {
             self.end_if_over(index, now, handler);
         } else {
             self.arm(index);
-        }
-    }
-
-    /// There is no room for the connection's next message: its peer is made to wait by no longer receiving, as soon as
-    /// it holds enough.
-    #[cold]
-    fn hold(&mut self, index: u32, now: Nanos) {
-        let slot = &mut self.slots[index as usize];
-        if slot.waiting_since.is_none() {
-            slot.waiting_since = Some(now);
-            self.book.blocks += 1;
-        }
-        let scarce = self.ring.offered(self.streams) < self.buffers / 2;
-        if scarce || self.slots[index as usize].pending.len() > WAITING_CHUNKS_MAX {
-            self.withdraw(index);
-        }
-    }
-
-    /// Others could go on and have no buffer, because those that wait for room hold them all: these are copied out. It
-    /// can't be more than all buffers hold, as often as connections begin to wait.
-    #[cold]
-    #[inline(never)]
-    fn relieve_starved(&mut self, now: Nanos) {
-        let could_go_on = |index: &u32| {
-            let slot = &self.slots[*index as usize];
-            slot.phase == Phase::Open && slot.waiting_since.is_none()
-        };
-        if self.ring.offered(self.streams) > 0 || !self.starved.iter().any(could_go_on) {
-            return;
-        }
-        for index in 0..self.slots.len() as u32 {
-            let since = self.slots[index as usize].waiting_since;
-            if since.is_some_and(|since| now.saturating_sub(since) > SPILL_AFTER_NS) {
-                self.spill(index);
-            }
-        }
-    }
-
-    fn spill(&mut self, index: u32) {
-        let slot = &mut self.slots[index as usize];
-        slot.spilled.drain(..slot.spilled_at);
-        slot.spilled_at = 0;
-        slot.spilled.reserve(slot.pending.iter().map(Chunk::len).sum());
-        while let Some(chunk) = slot.pending.pop_front() {
-            slot.spilled.extend_from_slice(self.ring.bytes(&chunk));
-            self.ring.release(chunk);
-        }
-    }
-
-    #[inline]
-    fn resume(&mut self, index: u32, now: Nanos) {
-        let slot = &mut self.slots[index as usize];
-        if let Some(since) = slot.waiting_since.take() {
-            self.book.blocked_ns += now.saturating_sub(since);
-        }
-        if slot.spilled_at > 0 && slot.spilled_at == slot.spilled.len() {
-            slot.spilled = Vec::new();
-            slot.spilled_at = 0;
-        }
-    }
-
-    /// All that came is taken, and no more will: ends the connection, unless there are answers to come.
-    #[cold]
-    fn end_if_over(&mut self, index: u32, now: Nanos, handler: &mut dyn StreamHandler) {
-        let Some(end) = self.slots[index as usize].end else { return };
-        match (handler.ended(ConnectionIndex(index), now), end) {
-            (
-                Next::Close(CloseReason::PeerClosed | CloseReason::PeerClosedInFrame),
-                CloseReason::PeerClosed,
-            ) if self.slots[index as usize].shut => {
-                handler.closing(ConnectionIndex(index), CloseReason::Stopped);
-                self.begin_close(index, CloseReason::Stopped, now);
-            }
-            (Next::Close(reason), CloseReason::PeerClosed) => self.begin_close(index, reason, now),
-            // Nobody is there to be answered.
-            (_, CloseReason::PeerReset | CloseReason::IoError) => self.begin_close(index, end, now),
-            _ => self.list(index),
         }
     }
 

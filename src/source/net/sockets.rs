@@ -12,17 +12,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 /// Connections that the kernel queues for us before it refuses: its own usual maximum (net.core.somaxconn).
 pub(super) const BACKLOG: i32 = 4_096;
-
-/// How long a place may be in use before it is believed to be. The kernel takes a ring of a killed process apart after
-/// the process is gone, and its sockets with it: within half a second, as measured on a busy machine of two cores.
-const RELEASE_TIME: Duration = Duration::from_secs(3);
-
-/// Pause between two attempts to have it.
-const RELEASE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A socket that listens, or takes datagrams.
 #[derive(Debug)]
@@ -43,19 +35,6 @@ pub(super) fn listen(listener: &Listener) -> Result<ListeningSocket, NetError> {
         ListenSource::Unix { path, mode } => unix(listener, path, *mode),
         ListenSource::Udp { address, groups, interface } => {
             udp(listener, *address, groups, interface.as_deref())
-        }
-    }
-}
-
-/// Tries until it works, fails for another reason than that the place is in use, or has been in use for too long.
-fn patiently<T, E>(attempt: impl Fn() -> Result<T, E>, in_use: impl Fn(&E) -> bool) -> Result<T, E> {
-    let started = Instant::now();
-    loop {
-        match attempt() {
-            Err(error) if in_use(&error) && started.elapsed() < RELEASE_TIME => {
-                std::thread::sleep(RELEASE_PAUSE);
-            }
-            done => return done,
         }
     }
 }
@@ -85,7 +64,7 @@ fn tcp(listener: &Listener, address: SocketAddr) -> Result<ListeningSocket, NetE
         socket.listen(BACKLOG)?;
         bound(socket, "tcp:", "")
     };
-    patiently(open, is_in_use).map_err(|source| NetError::Listen {
+    os::patiently(open, is_in_use).map_err(|source| NetError::Listen {
         name: listener.name.clone(),
         what: "listen on",
         address: address.to_string(),
@@ -113,7 +92,7 @@ fn udp(
         socket.bind(&address.into())?;
         Ok(socket)
     };
-    let socket = patiently(open, is_in_use).map_err(failed)?;
+    let socket = os::patiently(open, is_in_use).map_err(failed)?;
     groups.iter().try_for_each(|group| join(listener, &socket, *group, interface))?;
     let joined: String = groups.iter().map(|group| format!(" + {group}")).collect();
     bound(socket, "udp:", &joined).map_err(failed)
@@ -148,7 +127,7 @@ fn unix(listener: &Listener, path: &Path, mode: u32) -> Result<ListeningSocket, 
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(failed("make the folder of"))?;
     }
-    patiently(|| make_way(listener, path), |error| matches!(error, NetError::UnixInUse { .. }))?;
+    os::patiently(|| make_way(listener, path), |error| matches!(error, NetError::UnixInUse { .. }))?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed("open a socket for"))?;
     receive_buffer(&socket, listener).map_err(failed("set the receive buffer of"))?;
     let address = SockAddr::unix(path).map_err(failed("use the path"))?;
