@@ -86,7 +86,21 @@ impl Slot {
         debug_assert!(self.pending.is_empty() && !self.receiving && self.sending == 0);
         let pending = std::mem::take(&mut self.pending);
         let generation = crate::os::uring::Token::next_generation(self.generation);
-        let listed = self.listed;
-        *self = Slot { pending, generation, listed, ..Slot::default() };
+        // Its index may still be on the lists.
+        let (listed, starved) = (self.listed, self.starved);
+        *self = Slot { pending, generation, listed, starved, ..Slot::default() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_is_free_again_is_on_the_lists_that_it_was_on() {
+        let mut slot = Slot { listed: true, starved: true, phase: Phase::Closing, over: true, ..Slot::new() };
+        slot.clear();
+        assert!(slot.listed && slot.starved, "so that it is entered once");
+        assert_eq!((slot.phase, slot.over, slot.generation), (Phase::Free, false, 1));
     }
 }

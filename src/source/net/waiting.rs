@@ -1,5 +1,6 @@
 //! Hot path: connections that wait for room. Invariant: they hold up neither each other nor those that could go on.
 
+use super::connection::Phase;
 use super::port::NetPort;
 use crate::event::Nanos;
 use crate::os::uring::Chunk;
@@ -31,7 +32,10 @@ impl NetPort {
     #[cold]
     #[inline(never)]
     pub(super) fn relieve_starved(&mut self, now: Nanos) {
-        let could_go_on = |index: &u32| self.slots[*index as usize].waiting_since.is_none();
+        let could_go_on = |index: &u32| {
+            let slot = &self.slots[*index as usize];
+            slot.phase == Phase::Open && slot.waiting_since.is_none()
+        };
         if self.ring.offered(self.streams) > 0 || !self.starved.iter().any(could_go_on) {
             return;
         }
