@@ -104,9 +104,7 @@ pub fn plan_live(settings: &Settings) -> Result<LivePlan, ApplianceError> {
         )));
     }
     let shards = settings.threads.shards.min(lanes.len()).max(network::shards_needed(settings));
-    // Without a NIC's queues there is no NAPI that wants a CPU of its own.
-    let drive = if lanes.is_empty() { Drive::Inline } else { Drive::Live };
-    let threads = crew::plan(settings, shards, drive)?;
+    let threads = crew::plan(settings, shards, Drive::Live)?;
     Ok(LivePlan { lanes, threads, shards, node })
 }
 

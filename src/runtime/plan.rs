@@ -33,7 +33,7 @@ impl Threading {
 pub enum Drive {
     /// From the kernel, whose NAPI needs a CPU too.
     Live,
-    /// From memory, or from sockets: what the kernel has to do, it does in the system calls of shards and peers.
+    /// From memory: the kernel has nothing to do.
     Inline,
 }
 
