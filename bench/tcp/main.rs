@@ -10,7 +10,9 @@
 //!
 //! System calls of the shard's thread, idling included, are counted by the kernel in a run of their own, since the
 //! tracepoint slows every call down. To check by hand, while a run goes on:
-//! `perf stat -e raw_syscalls:sys_enter -t $(pgrep -w shard-0)`, or `strace -c -f`, which distorts much more.
+//! `perf stat -e raw_syscalls:sys_enter -t $(pgrep -w shard-0 | tail -1) sleep 30`, with `all-agents` for `shard-0` where
+//! all agents share a thread; or `strace -c -f`, which distorts much more. A whole run of all tables takes some 20 minutes;
+//! `--connections 1 --payloads 64 --no-latency` takes one.
 //!
 //! Latency: one paced client sends a batch every 50 µs, to the connections in turn, and sleeps in between, for it shares
 //! its CPU with the processors. Each event bears the time at which its batch was due; its age is taken when a processor
@@ -111,7 +113,7 @@ fn main() -> ExitCode {
 }
 
 fn compare_all(wish: &Wish) -> Result<(), String> {
-    let (rounds, events, paced_seconds) = if wish.short { (1, 200_000, 0.2) } else { (7, 20_000_000, 2.0) };
+    let (rounds, events, paced_seconds) = if wish.short { (1, 200_000, 0.2) } else { (5, 20_000_000, 2.0) };
     let effort = Effort {
         rounds: wish.rounds.unwrap_or(rounds),
         events: wish.events.unwrap_or(events),
