@@ -11,7 +11,7 @@
 //! System calls of the shard's thread, idling included, are counted by the kernel in a run of their own, since the
 //! tracepoint slows every call down. To check by hand, while a run goes on:
 //! `perf stat -e raw_syscalls:sys_enter -t $(pgrep -w shard-0 | tail -1) sleep 30`, with `all-agents` for `shard-0` where
-//! all agents share a thread; or `strace -c -f`, which distorts much more. A whole run of all tables takes some 20 minutes;
+//! all agents share a thread; or `strace -c -f`, which distorts much more. All tables take some 20 minutes;
 //! `--connections 1 --payloads 64 --no-latency` takes one.
 //!
 //! Latency: one paced client sends a batch every 50 µs, to the connections in turn, and sleeps in between, for it shares
