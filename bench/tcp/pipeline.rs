@@ -10,8 +10,8 @@ use clap::ValueEnum;
 use sluice::agents::{OutletParts, ProcessorAgent, ProcessorParts, ProcessorReport, Shard, shard_name};
 use sluice::appliance::intake_settings;
 use sluice::config::{Settings, UringMode};
-use sluice::event::{Class, CloseReason, Nanos, Protocol, ShardId};
-use sluice::feed::{ConnectionSettings, InletSettings, Intake, Producers};
+use sluice::event::{Class, CloseReason, ShardId};
+use sluice::feed::{ConnectionSettings, Producers};
 use sluice::ledger::{LatencyRecorder, Percentiles};
 use sluice::limits::STREAMS_MAX;
 use sluice::os::{self, Clock};
@@ -232,22 +232,10 @@ fn port(
     opened.map(|(port, _)| Box::new(port) as Box<dyn StreamSource>).map_err(|error| error.to_string())
 }
 
-/// The intake as the appliance makes it for a listener of native frames.
-fn intake(settings: &Settings) -> Intake {
-    let nanos = |time: Duration| time.as_nanos() as Nanos;
-    let inlets = settings.listeners.iter().map(|listener| InletSettings {
-        name: listener.name.clone(),
-        protocol: Protocol::Native,
-        unit_bytes_max: listener.frame_bytes_max,
-        idle_ns: listener.idle_timeout.map_or(0, nanos),
-        handshake_ns: nanos(listener.handshake_timeout),
-        unfinished_ns: nanos(listener.unfinished_timeout),
-        soup: None,
-    });
+/// The connections as the appliance has them for a listener of native frames.
+fn connections(settings: &Settings) -> ConnectionSettings {
     let connections_max = settings.listeners.iter().map(|listener| listener.connections_max).sum();
-    let connections = ConnectionSettings { inlets: inlets.collect(), connections_max };
-    let producers = Producers::allocate(settings.network.producers_max, &[], None);
-    Intake::with_connections(&intake_settings(settings), connections, producers)
+    ConnectionSettings { inlets: settings.listeners.iter().map(Into::into).collect(), connections_max }
 }
 
 /// Makes pool, queues, shard and processors as the appliance does, with the bench's processor.
@@ -281,9 +269,10 @@ fn wire(contender: Contender, load: Load, tuning: Tuning, clock: Clock) -> Resul
     }
     let producers = producers.try_into().map_err(|_| "a queue of each class has one producer")?;
     let outlet = OutletParts { pool, classes: ClassTable::default(), producers, clock, can_wait: true };
-    let intake_of_lanes = intake_settings(&settings);
-    let shard = Shard::new(ShardId(0), Vec::new(), &intake_of_lanes, outlet, settings.threads.burst)
-        .with_port(port, intake(&settings));
+    let producers = Producers::allocate(settings.network.producers_max, &[], None);
+    let shard =
+        Shard::new(ShardId(0), Vec::new(), &intake_settings(&settings), outlet, settings.threads.burst)
+            .with_port(port, connections(&settings), producers);
     Ok(Parts { shard, processors, seen, address })
 }
 

@@ -5,7 +5,9 @@
 use super::inlets::Inlets;
 use super::outlet::{ClosedOutlet, EventOutlet, OutletParts};
 use crate::event::{ClockKind, EventHeader, Nanos, ShardId};
-use crate::feed::{FlowsReport, Intake, IntakeSettings, ProducerRecord, StreamSnapshot};
+use crate::feed::{
+    ConnectionSettings, FlowsReport, Intake, IntakeSettings, ProducerRecord, Producers, StreamSnapshot,
+};
 use crate::ledger::{Board, Counter, KernelBook, LatencyRecorder, Ledger};
 use crate::runtime::Agent;
 use crate::source::{Budget, FrameSource, StreamSource};
@@ -75,10 +77,15 @@ impl<S: FrameSource> Shard<S> {
         }
     }
 
-    /// Gives the shard a port for byte streams and datagrams, and the intake that knows the port's inlets.
-    pub fn with_port(mut self, port: Box<dyn StreamSource>, intake: Intake) -> Shard<S> {
+    /// Gives the shard a port for byte streams and datagrams; `connections` has the port's inlets, in its order.
+    pub fn with_port(
+        mut self,
+        port: Box<dyn StreamSource>,
+        connections: ConnectionSettings,
+        producers: Producers,
+    ) -> Shard<S> {
         self.port = Some(port);
-        self.intake = intake;
+        self.intake.connect(connections, producers);
         self
     }
 

@@ -2,13 +2,12 @@
 //!
 //! Invariant: inlets of a port and of its intake are the same list in the same order.
 
-use super::{ApplianceError, Assembly, intake_settings};
+use super::{ApplianceError, Assembly};
 use crate::agents::Shard;
 use crate::config::{Connector, Listener, Settings};
-use crate::event::{Nanos, Protocol};
+use crate::event::Protocol;
 use crate::feed::{
-    CURRENT_SESSION, ConnectionSettings, InletSettings, Intake, ProducerStore, Producers, SoupLogin,
-    SoupSession,
+    CURRENT_SESSION, ConnectionSettings, InletSettings, ProducerStore, Producers, SoupLogin, SoupSession,
 };
 use crate::os;
 use crate::sink::ProducerFile;
@@ -16,16 +15,16 @@ use crate::source::FrameSource;
 use crate::source::net::{GivenStream, InletKind, InletSpec, NetPort, NetReport, NetSettings};
 use crate::wire::soupbin;
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
 
 /// Files that are open beside connections: sockets of lanes and inlets, maps, rings, what the program reads and writes.
 const OTHER_FILES: u64 = 512;
 
-/// A shard's port and the intake that goes with it.
+/// A shard's port, and what its intake knows of it.
 pub(super) struct ShardPort {
     shard: usize,
     port: NetPort,
-    intake: Intake,
+    connections: ConnectionSettings,
+    producers: Producers,
     /// What the port turned out to be.
     pub(super) report: NetReport,
 }
@@ -95,8 +94,7 @@ fn open_port(
     let (port, report) =
         NetPort::open(NetSettings { inlets: specs, network: settings.network.clone(), node })?;
     let connections = ConnectionSettings { inlets, connections_max };
-    let intake = Intake::with_connections(&intake_settings(settings), connections, producers);
-    Ok(ShardPort { shard, port, intake, report })
+    Ok(ShardPort { shard, port, connections, producers, report })
 }
 
 /// The producers of a shard: of the one shard that has listeners for acknowledged sessions, if this is it.
@@ -126,33 +124,9 @@ fn producers(
 
 fn inlet_settings(kind: &InletKind) -> Result<InletSettings, ApplianceError> {
     match kind {
-        InletKind::Listener(listener) => Ok(of_listener(listener)),
+        InletKind::Listener(listener) => Ok(listener.into()),
         InletKind::Connector(connector) => of_connector(connector),
-        InletKind::Given(given) => Ok(InletSettings {
-            name: given.name.clone(),
-            protocol: Protocol::Native,
-            unit_bytes_max: crate::limits::PAYLOAD_BYTES_MAX,
-            idle_ns: 0,
-            handshake_ns: 0,
-            unfinished_ns: 0,
-            soup: None,
-        }),
-    }
-}
-
-fn nanos(time: Duration) -> Nanos {
-    time.as_nanos() as Nanos
-}
-
-fn of_listener(listener: &Listener) -> InletSettings {
-    InletSettings {
-        name: listener.name.clone(),
-        protocol: listener.protocol,
-        unit_bytes_max: listener.frame_bytes_max,
-        idle_ns: listener.idle_timeout.map_or(0, nanos),
-        handshake_ns: nanos(listener.handshake_timeout),
-        unfinished_ns: nanos(listener.unfinished_timeout),
-        soup: None,
+        InletKind::Given(given) => Ok(InletSettings::trusted(&given.name, Protocol::Native, None)),
     }
 }
 
@@ -166,23 +140,16 @@ fn of_connector(connector: &Connector) -> Result<InletSettings, ApplianceError> 
         name => soupbin::session_bytes(name)
             .ok_or_else(|| wrong(&"its session has at most 10 letters and digits"))?,
     };
-    Ok(InletSettings {
-        name: connector.name.clone(),
-        protocol: connector.protocol,
-        unit_bytes_max: crate::limits::PAYLOAD_BYTES_MAX,
-        idle_ns: 0,
-        handshake_ns: 0,
-        unfinished_ns: 0,
-        soup: Some(SoupSession::new(login, session, connector.sequence)),
-    })
+    let session = SoupSession::new(login, session, connector.sequence);
+    Ok(InletSettings::trusted(&connector.name, connector.protocol, Some(session)))
 }
 
 impl<S: FrameSource> Assembly<S> {
     /// Gives shards their ports.
     pub(super) fn with_ports(mut self, ports: Vec<ShardPort>) -> Assembly<S> {
-        for ShardPort { shard, port, intake, .. } in ports {
+        for ShardPort { shard, port, connections, producers, .. } in ports {
             let without: Shard<S> = self.shards.remove(shard);
-            self.shards.insert(shard, without.with_port(Box::new(port), intake));
+            self.shards.insert(shard, without.with_port(Box::new(port), connections, producers));
         }
         self
     }

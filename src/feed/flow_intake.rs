@@ -57,13 +57,12 @@ struct Links {
 }
 
 impl CaptureFlows {
-    /// Flows whose connections have the indexes from `first_connection` on.
-    pub(super) fn allocate(first_connection: usize) -> Box<CaptureFlows> {
+    /// Flows, whose connections are the only ones.
+    pub(super) fn allocate() -> Box<CaptureFlows> {
         let limits = FlowLimits::default();
-        let connections = first_connection..first_connection + FLOW_CONNECTIONS_MAX;
         let links = Links {
             places: std::iter::repeat_n(VACANT, limits.flows_max).collect(),
-            free: connections.rev().map(|index| ConnectionIndex(index as u32)).collect(),
+            free: (0..FLOW_CONNECTIONS_MAX).rev().map(|index| ConnectionIndex(index as u32)).collect(),
             endpoints: HashMap::with_capacity(ENDPOINTS_MAX),
             connections: ConnectionBook::default(),
             book: FlowBook::default(),

@@ -2,7 +2,10 @@
 
 use super::session::Session;
 use super::{EndpointIndex, SoupSession};
+use crate::config::Listener;
 use crate::event::{Nanos, Protocol};
+use crate::limits::PAYLOAD_BYTES_MAX;
+use std::time::Duration;
 
 /// A listener, a connector or a socket for datagrams, as far as feed logic is concerned.
 #[derive(Clone, Debug)]
@@ -31,6 +34,19 @@ pub(super) struct Inlet {
 }
 
 impl InletSettings {
+    /// An inlet whose peer is known, and has no deadlines but those of its session.
+    pub fn trusted(name: &str, protocol: Protocol, soup: Option<SoupSession>) -> InletSettings {
+        InletSettings {
+            name: name.to_owned(),
+            protocol,
+            unit_bytes_max: PAYLOAD_BYTES_MAX,
+            idle_ns: 0,
+            handshake_ns: 0,
+            unfinished_ns: 0,
+            soup,
+        }
+    }
+
     /// The session of a connection that begins.
     pub(super) fn new_session(&mut self, now: Nanos) -> Session {
         match self.soup.take() {
@@ -52,4 +68,19 @@ impl InletSettings {
 /// Memory of zeros, of which pages come into being when they are touched.
 pub(super) fn zeroed(bytes: usize) -> Vec<u8> {
     vec![0; bytes]
+}
+
+impl From<&Listener> for InletSettings {
+    fn from(listener: &Listener) -> InletSettings {
+        let nanos = |time: Duration| time.as_nanos() as Nanos;
+        InletSettings {
+            name: listener.name.clone(),
+            protocol: listener.protocol,
+            unit_bytes_max: listener.frame_bytes_max,
+            idle_ns: listener.idle_timeout.map_or(0, nanos),
+            handshake_ns: nanos(listener.handshake_timeout),
+            unfinished_ns: nanos(listener.unfinished_timeout),
+            soup: None,
+        }
+    }
 }

@@ -7,7 +7,8 @@ use super::flow_intake::CaptureFlows;
 use super::inlets::Inlet;
 use super::visit::{PacketVerdict, Visit};
 use super::{
-    ConnectionSettings, Connections, EndpointIndex, FeedLine, Producers, StreamSnapshot, StreamTable,
+    ConnectionSettings, Connections, EndpointIndex, FeedLine, InletSettings, Producers, StreamSnapshot,
+    StreamTable,
 };
 use crate::event::{ClockKind, Destination, FrameReject, LinkType, MessageReject, Nanos, Protocol};
 use crate::ledger::{FrameBook, MessageBook};
@@ -31,6 +32,14 @@ pub struct Accepted {
     pub clock: ClockKind,
     /// The acknowledged session that it came in: its producer's place + 1; 0 for none.
     pub session: u32,
+}
+
+impl Accepted {
+    /// What is known of a message before its stream is.
+    #[inline]
+    pub(super) fn from(protocol: Protocol, line: u8, wire_ns: Nanos, clock: ClockKind) -> Accepted {
+        Accepted { stream: 0, epoch: 0, line, protocol, wire_ns, clock, session: 0 }
+    }
 }
 
 /// Takes new messages: makes events of them, or counts them.
@@ -98,39 +107,33 @@ pub struct Intake {
 impl Intake {
     /// Allocates the tables.
     pub fn allocate(settings: &IntakeSettings) -> Intake {
-        let nobody = Producers::allocate(0, &[], None);
-        Intake::with_connections(settings, ConnectionSettings::default(), nobody)
-    }
-
-    /// Allocates the tables, and those of connections and their producers.
-    pub fn with_connections(
-        settings: &IntakeSettings,
-        connections: ConnectionSettings,
-        producers: Producers,
-    ) -> Intake {
-        let mut table = StreamTable::allocate(
-            settings.streams_max,
-            settings.endpoints_max,
-            LATENESS_STREAMS,
-            &settings.lines,
-        );
-        let inlets = connections
-            .inlets
-            .into_iter()
-            .map(|settings| Inlet { endpoint: table.add_inlet(&settings.name, settings.protocol), settings });
-        let inlets = inlets.collect();
-        let connections_max = connections.connections_max;
-        let flows = settings.tcp_flows.then(|| CaptureFlows::allocate(connections_max));
         let flows_max = if settings.tcp_flows { FLOW_CONNECTIONS_MAX } else { 0 };
+        let nobody = Producers::allocate(0, &[], None);
         Intake {
-            table,
-            flows,
-            connections: Connections::allocate(inlets, connections_max, flows_max, producers),
+            table: StreamTable::allocate(
+                settings.streams_max,
+                settings.endpoints_max,
+                LATENESS_STREAMS,
+                &settings.lines,
+            ),
+            flows: settings.tcp_flows.then(CaptureFlows::allocate),
+            connections: Connections::allocate(Vec::new(), 0, flows_max, nobody),
             admit_unknown: settings.admit_unknown,
             protocol: settings.protocol,
             frames: FrameBook::default(),
             messages: MessageBook::default(),
         }
+    }
+
+    /// Allocates what connections need, for a shard with a port; before any frame, and not for captures.
+    pub fn connect(&mut self, connections: ConnectionSettings, producers: Producers) {
+        debug_assert!(self.flows.is_none(), "flows of captures have the connections to themselves");
+        let inlet = |settings: InletSettings| Inlet {
+            endpoint: self.table.add_inlet(&settings.name, settings.protocol),
+            settings,
+        };
+        let inlets = connections.inlets.into_iter().map(inlet).collect();
+        self.connections = Connections::allocate(inlets, connections.connections_max, 0, producers);
     }
 
     /// Takes one frame: counts it, decodes it, and hands its new messages to `outlet`.
@@ -148,6 +151,12 @@ impl Intake {
             Err(FrameReject::NotUdp) => self.take_segment(frame, link, wire_ns, clock, outlet),
             fate => fate,
         };
+        self.count_frame(fate);
+    }
+
+    /// Counts what became of a frame or datagram that was received.
+    #[inline]
+    pub(super) fn count_frame(&mut self, fate: Result<(), FrameReject>) {
         match fate {
             Ok(()) => self.frames.decoded += 1,
             Err(reason) => self.frames.rejected[reason as usize] += 1,
@@ -176,16 +185,21 @@ impl Intake {
             Some(known) => known,
             None => self.detect(endpoint, datagram.payload, datagram.destination)?,
         };
-        let mut visit = Visit {
-            table: &mut self.table,
-            messages: &mut self.messages,
-            outlet,
-            endpoint,
-            accepted: Accepted { stream: 0, epoch: 0, line, protocol, wire_ns, clock, session: 0 },
-            counted: None,
-            verdict: PacketVerdict::NoRun,
-        };
-        wire::decode(protocol, datagram.payload, &mut visit)?;
+        let accepted = Accepted::from(protocol, line, wire_ns, clock);
+        self.decode_packet(endpoint, datagram.payload, accepted, outlet)
+    }
+
+    /// Decodes a packet that came in at an endpoint.
+    #[inline]
+    pub(super) fn decode_packet(
+        &mut self,
+        endpoint: EndpointIndex,
+        packet: &[u8],
+        accepted: Accepted,
+        outlet: &mut impl Outlet,
+    ) -> Result<(), FrameReject> {
+        let mut visit = Visit::begin(&mut self.table, &mut self.messages, outlet, endpoint, accepted);
+        wire::decode(accepted.protocol, packet, &mut visit)?;
         // The frame was understood, but there was no place for its stream.
         if visit.verdict == PacketVerdict::NoPlace { Err(FrameReject::TableFull) } else { Ok(()) }
     }

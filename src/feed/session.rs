@@ -100,10 +100,6 @@ pub(super) struct SessionVisit<'a, 'b, O> {
     pub(super) broken: Option<CloseReason>,
 }
 
-/// Where a version 2 frame has its checksum and its producer.
-const CRC_AT: usize = 12;
-const PRODUCER_AT: usize = 16;
-
 impl<O: Outlet> SessionVisit<'_, '_, O> {
     #[cold]
     fn break_off(&mut self, reason: CloseReason) -> Flow {
@@ -114,14 +110,11 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
     /// A message of an acknowledged session.
     #[inline]
     fn offer_acknowledged(&mut self, producer: u32, message: &Message<'_>) -> Flow {
-        let frame = message.body;
-        let field = frame.get(PRODUCER_AT..).and_then(|rest| rest.first_chunk::<8>());
-        let is_theirs = frame.starts_with(&native_v2::MAGIC)
-            && field.is_some_and(|id| u64::from_le_bytes(*id) == self.producers.id(producer));
         // Without a number it would pass for an old one, and be lost without a word.
-        if !is_theirs || message.sequence == 0 {
-            return self.break_off(CloseReason::SessionViolation);
-        }
+        let crc = match native_v2::identity(message.body) {
+            Some((id, crc)) if id == self.producers.id(producer) && message.sequence != 0 => crc,
+            _ => return self.break_off(CloseReason::SessionViolation),
+        };
         match self.producers.turn(producer, message.sequence) {
             Turn::Next => {}
             Turn::Wait => return Flow::Wait,
@@ -144,10 +137,6 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
         if self.visit.messages.accepted == accepted_before {
             return self.break_off(CloseReason::FrameTooLarge);
         }
-        let crc = frame
-            .get(CRC_AT..)
-            .and_then(|rest| rest.first_chunk::<4>())
-            .map_or(0, |b| u32::from_le_bytes(*b));
         self.producers.accepted(producer, crc);
         Flow::Taken
     }
@@ -164,7 +153,13 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
             Err(reason) => return self.break_off(reason),
         };
         session.took();
-        self.visit.run(&run);
+        self.take_numbered(&run, message)
+    }
+
+    /// A message that is alone in its run, and has its number from there.
+    #[inline]
+    fn take_numbered(&mut self, run: &Run, message: &Message<'_>) -> Flow {
+        self.visit.run(run);
         self.visit.message(&Message { sequence: run.sequence, ..*message });
         Flow::Taken
     }
@@ -205,9 +200,7 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
         };
         let run = soup_run(*session, *next, RunKind::Data);
         *next = next.saturating_add(1);
-        self.visit.run(&run);
-        self.visit.message(&Message { sequence: run.sequence, ..*message });
-        Flow::Taken
+        self.take_numbered(&run, message)
     }
 
     /// A SoupBinTCP server's word to somebody else.
@@ -294,9 +287,7 @@ impl<O: Outlet> Visitor for SessionVisit<'_, '_, O> {
                 });
             }
             Session::Soup(session) => session.refused(reason),
-            Session::Overheard(Some((_, next)))
-                if matches!(reason, MessageReject::TooShort | MessageReject::TooLarge) =>
-            {
+            Session::Overheard(Some((_, next))) if soupbin::took_number(reason) => {
                 *next = next.saturating_add(1);
             }
             _ => {}

@@ -208,7 +208,7 @@ impl SoupSession {
     /// Something was refused by the decoder; it took a number if it was a sequenced message.
     #[inline]
     pub fn refused(&mut self, reason: MessageReject) {
-        if matches!(reason, MessageReject::TooShort | MessageReject::TooLarge) {
+        if soupbin::took_number(reason) {
             self.took();
         }
     }

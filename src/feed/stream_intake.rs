@@ -99,24 +99,10 @@ impl Intake {
         // Set beforehand, so that pieces, whose number is chance, are not counted as packets.
         let counted = self.table.find_stream(endpoint, 0, 0);
         let is_numbered = matches!(slot.session, Session::Soup(_) | Session::Overheard(Some(_)));
+        let accepted = Accepted::from(protocol, 0, arrived.wire_ns, arrived.clock);
+        let visit = Visit::begin(&mut self.table, &mut self.messages, outlet, endpoint, accepted);
         let mut piece = SessionVisit {
-            visit: Visit {
-                table: &mut self.table,
-                messages: &mut self.messages,
-                outlet,
-                endpoint,
-                accepted: Accepted {
-                    stream: 0,
-                    epoch: 0,
-                    line: 0,
-                    protocol,
-                    wire_ns: arrived.wire_ns,
-                    clock: arrived.clock,
-                    session: 0,
-                },
-                counted,
-                verdict: PacketVerdict::NoRun,
-            },
+            visit: Visit { counted, ..visit },
             session: &mut slot.session,
             say: &mut slot.say,
             producers: &mut self.connections.producers,
@@ -174,31 +160,9 @@ impl Intake {
         self.frames.datagrams += 1;
         let inlet = &self.connections.inlets[usize::from(inlet.0)];
         let (endpoint, protocol) = (inlet.endpoint, inlet.settings.protocol);
-        let mut visit = Visit {
-            table: &mut self.table,
-            messages: &mut self.messages,
-            outlet,
-            endpoint,
-            accepted: Accepted {
-                stream: 0,
-                epoch: 0,
-                line: 0,
-                protocol,
-                wire_ns: 0,
-                clock: ClockKind::None,
-                session: 0,
-            },
-            counted: None,
-            verdict: PacketVerdict::NoRun,
-        };
-        let fate = match wire::decode(protocol, packet, &mut visit) {
-            Ok(()) if visit.verdict == PacketVerdict::NoPlace => Err(FrameReject::TableFull),
-            fate => fate,
-        };
-        match fate {
-            Ok(()) => self.frames.decoded += 1,
-            Err(reason) => self.frames.rejected[reason as usize] += 1,
-        }
+        let accepted = Accepted::from(protocol, 0, 0, ClockKind::None);
+        let fate = self.decode_packet(endpoint, packet, accepted, outlet);
+        self.count_frame(fate);
     }
 
     /// A datagram of which the socket could not hand over all.
@@ -206,7 +170,7 @@ impl Intake {
     pub fn refuse_datagram(&mut self, reason: FrameReject) {
         self.frames.received += 1;
         self.frames.datagrams += 1;
-        self.frames.rejected[reason as usize] += 1;
+        self.count_frame(Err(reason));
     }
 }
 
@@ -263,7 +227,8 @@ mod tests {
         };
         let settings = IntakeSettings { streams_max: 4, endpoints_max: 4, ..IntakeSettings::default() };
         let connections = ConnectionSettings { inlets: vec![inlet], connections_max: 2 };
-        let mut intake = Intake::with_connections(&settings, connections, Producers::allocate(1, &[], None));
+        let mut intake = Intake::allocate(&settings);
+        intake.connect(connections, Producers::allocate(1, &[], None));
         intake.connections.opened(ONE, InletIndex(0), 0);
         intake.connections.opened(TWO, InletIndex(0), 0);
         intake

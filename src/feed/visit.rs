@@ -36,7 +36,19 @@ pub(super) struct Visit<'a, O> {
     pub(super) verdict: PacketVerdict,
 }
 
-impl<O: Outlet> Visit<'_, O> {
+impl<'a, O: Outlet> Visit<'a, O> {
+    /// A packet or piece that came in at `endpoint`, before its first run.
+    #[inline]
+    pub(super) fn begin(
+        table: &'a mut StreamTable,
+        messages: &'a mut MessageBook,
+        outlet: &'a mut O,
+        endpoint: EndpointIndex,
+        accepted: Accepted,
+    ) -> Visit<'a, O> {
+        Visit { table, messages, outlet, endpoint, accepted, counted: None, verdict: PacketVerdict::NoRun }
+    }
+
     /// Whether there is room for a message now.
     #[inline]
     pub(super) fn has_room(&mut self, message: &Message<'_>) -> bool {

@@ -79,18 +79,7 @@ impl Pool {
 
     /// Takes back what has come home on the return rings; yields how many slots that were. Once a duty cycle.
     pub fn reclaim(&mut self) -> usize {
-        let mut reclaimed = 0;
-        for ring in &mut self.returns {
-            let waiting = ring.slots();
-            if waiting == 0 {
-                continue;
-            }
-            if let Ok(chunk) = ring.read_chunk(waiting) {
-                chunk.into_iter().for_each(|place| self.free.put(place));
-                reclaimed += waiting;
-            }
-        }
-        reclaimed
+        self.reclaim_with(|_| {})
     }
 
     /// As [`reclaim`](Pool::reclaim), and shows the header of each event that has come home.

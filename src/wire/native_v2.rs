@@ -276,6 +276,14 @@ pub fn read_event(body: &[u8]) -> Result<EventFrame<'_>, MessageReject> {
     }
 }
 
+/// Who sent an event that was offered, and its checksum, without reading the rest again; `None` if it is no body of this
+/// version.
+#[inline]
+pub fn identity(body: &[u8]) -> Option<(u64, u32)> {
+    let (header, _) = Header::ref_from_prefix(body).ok()?;
+    (header.magic == MAGIC).then(|| (header.producer.get(), header.crc32c.get()))
+}
+
 /// The bytes of a whole event frame without its padding: the body that decoders offer.
 #[inline]
 pub(super) fn body<'a>(frame: &'a [u8], event: &EventFrame<'_>) -> &'a [u8] {

@@ -82,6 +82,12 @@ pub enum ClientPacket<'a> {
     Logout,
 }
 
+/// Whether what was refused for `reason` was a sequenced packet, and so took a number: others are refused as `bad_field`.
+#[inline]
+pub fn took_number(reason: MessageReject) -> bool {
+    matches!(reason, MessageReject::TooShort | MessageReject::TooLarge)
+}
+
 /// Decodes the packets in a piece of a server's stream. A sequenced message is offered with sequence 0: the stream
 /// does not carry it; who follows the session counts.
 ///

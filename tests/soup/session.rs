@@ -5,7 +5,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 const MESSAGES: u64 = 20_000;
@@ -49,6 +49,28 @@ impl Started {
     }
 }
 
+/// What both ends read and write, in a folder of their own.
+struct Files {
+    file: PathBuf,
+    served: PathBuf,
+    taken: PathBuf,
+    config: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Files {
+    /// Names for all, and a made-up session in `file`.
+    fn new() -> Files {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let (file, served, taken, config) =
+            (path("itch.pcap"), path("served.json"), path("taken.json"), path("run.toml"));
+        let made = sluice(&["generate", word(&file), "--messages", &MESSAGES.to_string()]);
+        assert!(made.status.success());
+        Files { file, served, taken, config, _folder: folder }
+    }
+}
+
 fn serve(file: &Path, report: &Path, words: &[&str]) -> (Started, String) {
     let to = ["replay", word(file), "--to", "soup:127.0.0.1:0", "--report", word(report)];
     let mut server = Started::new(&[&to[..], words].concat());
@@ -59,12 +81,7 @@ fn serve(file: &Path, report: &Path, words: &[&str]) -> (Started, String) {
 
 #[test]
 fn a_session_is_taken_whole_from_the_second_server_of_the_list() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name);
-    let (file, served, taken, config) =
-        (path("itch.pcap"), path("served.json"), path("taken.json"), path("run.toml"));
-    let made = sluice(&["generate", word(&file), "--messages", &MESSAGES.to_string()]);
-    assert!(made.status.success());
+    let Files { file, served, taken, config, _folder } = Files::new();
     let secret = ["--soup-user", "reader", "--soup-password", "secret", "--speed", "max"];
     let (server, address) = serve(&file, &served, &secret);
     // Bound and not listening any more once it is dropped: nobody answers there.
@@ -95,12 +112,7 @@ fn a_session_is_taken_whole_from_the_second_server_of_the_list() {
 
 #[test]
 fn after_a_lost_connection_the_session_goes_on_where_it_was() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name);
-    let (file, served, taken, config) =
-        (path("itch.pcap"), path("served.json"), path("taken.json"), path("run.toml"));
-    let made = sluice(&["generate", word(&file), "--messages", &MESSAGES.to_string()]);
-    assert!(made.status.success());
+    let Files { file, served, taken, config, _folder } = Files::new();
     // The first server is killed in the middle; the second one serves the same session on the same port.
     let (mut first, address) = serve(&file, &served, &["--pps", "2000"]);
     let text = format!(

@@ -123,7 +123,7 @@ impl NetPort {
     }
 
     /// Asks servers for the connections that are due.
-    pub(super) fn connect_due(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
+    fn connect_due(&mut self, now: Nanos) {
         for inlet in 0..self.inlets.len() {
             let Inlet::Connector { route } = &mut self.inlets[inlet] else { continue };
             let Some(server) = route.due(now) else { continue };
@@ -132,15 +132,12 @@ impl NetPort {
                 .and_then(|file| self.take_place(inlet, file, Some(server.ip()), Phase::Connecting));
             match place {
                 Some(index) => {
-                    let generation = self.slots[index as usize].generation;
-                    let token = Token { operation: Operation::Connect, index, generation };
-                    let file = self.file_of(index);
+                    let (file, token) = (self.file_of(index), self.token(Operation::Connect, index));
                     self.ring.connect(file, server, token);
                 }
                 None => self.lost_server(inlet, CloseReason::IoError, false, now),
             }
         }
-        let _ = handler;
     }
 
     /// The answer of a server that was asked for a connection.
@@ -190,17 +187,15 @@ impl NetPort {
     /// A connection is to end: what it holds is lost for `reason`, its requests are withdrawn.
     #[cold]
     pub(super) fn begin_close(&mut self, index: u32, reason: CloseReason, now: Nanos) {
-        let slot = &mut self.slots[index as usize];
-        if slot.phase != Phase::Open {
+        if self.slots[index as usize].phase != Phase::Open {
             return;
         }
+        self.end_wait(index, now);
+        let slot = &mut self.slots[index as usize];
         slot.phase = Phase::Closing;
         slot.reason = Some(reason);
         slot.closing_since = now;
         self.book.bytes_lost[reason as usize] += slot.pending_bytes();
-        if let Some(since) = slot.waiting_since.take() {
-            self.book.blocked_ns += now.saturating_sub(since);
-        }
         slot.spilled = Vec::new();
         slot.spilled_at = 0;
         while let Some(chunk) = slot.pending.pop_front() {
@@ -234,9 +229,7 @@ impl NetPort {
             return false;
         }
         if slot.sending > 0 {
-            let generation = slot.generation;
-            let token = |operation| Token { operation, index, generation };
-            self.ring.cancel(token(Operation::Send), token(Operation::Cancel));
+            self.cancel(Operation::Send, index);
             return false;
         }
         if slot.spoke && !late && slot.end.is_none() {
@@ -292,11 +285,8 @@ impl NetPort {
             }
         }
         for index in 0..self.slots.len() as u32 {
-            let slot = &self.slots[index as usize];
-            if slot.phase == Phase::Connecting {
-                let generation = slot.generation;
-                let token = |operation| Token { operation, index, generation };
-                self.ring.cancel(token(Operation::Connect), token(Operation::Cancel));
+            if self.slots[index as usize].phase == Phase::Connecting {
+                self.cancel(Operation::Connect, index);
             }
         }
     }
@@ -328,7 +318,7 @@ impl NetPort {
         if self.stopping {
             self.shut_quiet(now);
         } else {
-            self.connect_due(now, handler);
+            self.connect_due(now);
         }
     }
 

@@ -96,7 +96,7 @@ impl NetPort {
     }
 
     #[inline]
-    fn token(&self, operation: Operation, index: u32) -> Token {
+    pub(super) fn token(&self, operation: Operation, index: u32) -> Token {
         Token { operation, index, generation: self.slots[index as usize].generation }
     }
 
@@ -214,10 +214,14 @@ impl NetPort {
         let slot = &mut self.slots[index as usize];
         if slot.receiving && !slot.withdrawing {
             slot.withdrawing = true;
-            let (target, token) =
-                (self.token(Operation::Receive, index), self.token(Operation::Cancel, index));
-            self.ring.cancel(target, token);
+            self.cancel(Operation::Receive, index);
         }
+    }
+
+    /// Asks the kernel to end a request of a connection.
+    pub(super) fn cancel(&mut self, operation: Operation, index: u32) {
+        let (target, token) = (self.token(operation, index), self.token(Operation::Cancel, index));
+        self.ring.cancel(target, token);
     }
 
     /// Shows what came, a piece of each connection in turn, until all is shown that can be, or enough for a turn.
@@ -371,8 +375,8 @@ impl StreamSource for NetPort {
 
     fn exhausted(&self) -> bool {
         let quiet = |inlet: &Inlet| !matches!(inlet, Inlet::Datagrams { quiet: false, .. });
-        let over = self.slots.iter().all(|slot| slot.phase == Phase::Free);
-        self.broken.is_some() || self.swept && over && self.inlets.iter().all(quiet)
+        let is_over = || self.free.len() == self.slots.len();
+        self.broken.is_some() || self.swept && is_over() && self.inlets.iter().all(quiet)
     }
 
     fn book(&self) -> ConnectionBook {

@@ -3,7 +3,7 @@
 use super::connection::Phase;
 use super::port::NetPort;
 use crate::event::ConnectionIndex;
-use crate::os::uring::{Operation, Token};
+use crate::os::uring::Operation;
 use crate::source::StreamHandler;
 
 impl NetPort {
@@ -35,12 +35,11 @@ impl NetPort {
     }
 
     fn send(&mut self, index: u32, bytes: usize) {
-        let file = self.file_of(index);
+        let (file, token) = (self.file_of(index), self.token(Operation::Send, index));
         let slot = &mut self.slots[index as usize];
         slot.sending = bytes;
         slot.sending_since = self.now;
         slot.spoke |= slot.phase == Phase::Closing;
-        let token = Token { operation: Operation::Send, index, generation: slot.generation };
         self.ring.send(file, bytes, token);
     }
 

@@ -58,12 +58,18 @@ impl NetPort {
         }
     }
 
+    /// The connection does not wait any more: the time that it did is counted.
     #[inline]
-    pub(super) fn resume(&mut self, index: u32, now: Nanos) {
-        let slot = &mut self.slots[index as usize];
-        if let Some(since) = slot.waiting_since.take() {
+    pub(super) fn end_wait(&mut self, index: u32, now: Nanos) {
+        if let Some(since) = self.slots[index as usize].waiting_since.take() {
             self.book.blocked_ns += now.saturating_sub(since);
         }
+    }
+
+    #[inline]
+    pub(super) fn resume(&mut self, index: u32, now: Nanos) {
+        self.end_wait(index, now);
+        let slot = &mut self.slots[index as usize];
         if slot.spilled_at > 0 && slot.spilled_at == slot.spilled.len() {
             slot.spilled = Vec::new();
             slot.spilled_at = 0;
