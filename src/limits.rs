@@ -21,6 +21,12 @@ pub const LANES_PER_SHARD_MAX: usize = 16;
 /// Lines (copies of a stream) that are told apart per stream; further ones are refused by name.
 pub const LINES_MAX: usize = 4;
 
+/// The line that a recovery's answers are counted as, behind the venue's.
+pub const RECOVERY_LINE: u8 = LINES_MAX as u8;
+
+/// Places for lines in a stream's books: the venue's and the recovery's.
+pub const LINE_PLACES: usize = LINES_MAX + 1;
+
 /// Streams that one shard can track; the table is allocated at boot.
 pub const STREAMS_MAX: usize = 16_384;
 
@@ -30,6 +36,27 @@ pub const MESSAGE_TYPES_MAX: usize = 64;
 /// Sequence numbers behind the newest one that a stream remembers, to tell a late copy from a duplicate.
 /// 4,096 is 17 ms at the 236,000 packets per second of the CME capture's peak.
 pub const SEQUENCE_WINDOW: u64 = 4_096;
+
+/// The most that a feed can be configured to remember: a second at 65,536 messages a second.
+pub const SEQUENCE_WINDOW_MAX: u64 = 65_536;
+
+/// Streams of one feed that get a window of the feed's own size; further ones have the usual one.
+pub const WIDE_STREAMS_MAX: usize = 64;
+
+/// Open gaps in one shard, over all streams (64 bytes each). A window of 4,096 numbers can hold 2,048 of them.
+pub const GAPS_MAX: usize = 65_536;
+
+/// Events of one shard that wait for a gap in front of them to be closed.
+pub const HELD_MAX: usize = 16_384;
+
+/// Streams of one shard that can hold events back at a time.
+pub const HOLDING_STREAMS_MAX: usize = 64;
+
+/// Notices of one run that are kept for listings; further ones are counted: 64 MiB.
+pub const NOTICES_KEPT_MAX: usize = 1_000_000;
+
+/// Notices (gaps, epochs, silent lines) of one shard that wait to be taken by a thread off the hot path.
+pub const NOTICES_MAX: usize = 65_536;
 
 /// Largest sequence number that is believed; larger ones are refused as damaged. It is the largest that IEX-TP's
 /// signed field can carry, and leaves room to count on from.
@@ -84,4 +111,6 @@ pub const VLAN_TAGS_MAX: usize = 2;
 const _: () = assert!(SLOT_PAYLOAD_BYTES[SLOT_PAYLOAD_BYTES.len() - 1] == PAYLOAD_BYTES_MAX);
 const _: () = assert!(SEQUENCE_WINDOW.is_power_of_two());
 const _: () = assert!(SHARDS_MAX <= 256);
-const _: () = assert!(LINES_MAX <= 8);
+// A byte per number has a bit per line, and two for what is lost or blank.
+const _: () = assert!(LINE_PLACES <= 6);
+const _: () = assert!(SEQUENCE_WINDOW_MAX.is_power_of_two() && SEQUENCE_WINDOW_MAX >= SEQUENCE_WINDOW);

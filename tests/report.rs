@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 use sluice::event::{FrameReject, MessageReject, Protocol, ShedReason};
+use sluice::feed::{NoticeLog, StreamStatus};
 use sluice::ledger::{KernelBook, LatencyRecorder, Ledger, LineBook, QueueBook, StreamBook};
 use sluice::report::{
     CaptureFacts, CaptureFile, DecodeReport, Exit, HotPath, Latencies, NamedLine, NamedStream, Report,
@@ -32,7 +33,8 @@ fn stream() -> NamedStream {
     late.record(100);
     let line = |name: &str, wins, late| NamedLine {
         name: name.to_owned(),
-        book: LineBook { packets: 10, wins, duplicates: 9 - wins, only: 0 },
+        index: 0,
+        book: LineBook { packets: 10, wins, duplicates: 9 - wins, missing: 1, ..LineBook::default() },
         late,
     };
     let lines = vec![line("A", 8, Some(late.percentiles())), line("B", 1, None)];
@@ -40,6 +42,7 @@ fn stream() -> NamedStream {
         protocol: Protocol::IexTp,
         name: "tops".to_owned(),
         session: "1150".to_owned(),
+        status: StreamStatus::Stale,
         book,
         lines,
     }
@@ -75,6 +78,7 @@ fn input() -> ReportInput {
         machine: json!({ "cpus": 2 }),
         config_hash: "0123456789abcdef".to_owned(),
         further,
+        ..ReportInput::default()
     }
 }
 
@@ -96,6 +100,7 @@ fn the_keys_are_the_contract_in_its_order() {
         "events_per_s",
         "machine",
         "config_hash",
+        "control",
         "memory",
     ];
     assert_eq!(keys(&report), top);
@@ -247,7 +252,7 @@ fn decode_reports_the_same_streams() {
     };
     let file = CaptureFile { file: "a.pcap".to_owned(), seconds: 2.5, stats };
     let capture = CaptureFacts { files: vec![file], tcp: TcpFacts { packets: 9, flows: 2 } };
-    let decode = DecodeReport::new(vec![stream()], &ledger, None, capture);
+    let decode = DecodeReport::new(vec![stream()], &ledger, None, capture, NoticeLog::default(), false);
     assert_eq!(decode.exit_code(), Exit::Done);
     let value = serde_json::to_value(&decode).expect("writes");
     assert_eq!(keys(&value)[..4], ["streams", "frames", "messages", "capture"]);
@@ -267,7 +272,8 @@ fn decode_reports_the_same_streams() {
 
     let mut short = ledger;
     short.messages.stale = 1;
-    let unequal = DecodeReport::new(vec![stream()], &short, None, CaptureFacts::default());
+    let unequal =
+        DecodeReport::new(vec![stream()], &short, None, CaptureFacts::default(), NoticeLog::default(), true);
     assert_eq!(unequal.exit_code(), Exit::Unbalanced);
     assert!(summarize_decode(&unequal, Style::PLAIN).contains("DOES NOT BALANCE"));
 }

@@ -14,7 +14,7 @@ pub struct Inlets<'a> {
     /// Where messages become events.
     pub outlet: &'a mut EventOutlet,
     /// The lane that events are marked with.
-    pub lane: u16,
+    pub lane: u8,
 }
 
 impl StreamHandler for Inlets<'_> {

@@ -2,8 +2,10 @@
 //!
 //! Invariant: an accepted event is either pushed or shed for a counted reason; tickets are never dropped.
 
-use crate::event::{Class, EventHeader, MessageReject, Nanos, Protocol, ShedReason};
-use crate::feed::{Accepted, Outlet};
+use super::held::Held;
+use super::notices::NoticePort;
+use crate::event::{Class, EventHeader, Marks, MessageReject, Nanos, Protocol, ShedReason};
+use crate::feed::{Accepted, Notice, Outlet};
 use crate::ledger::{EventBook, QueueBook};
 use crate::os::Clock;
 use crate::pool::{Pool, Ticket};
@@ -33,6 +35,8 @@ pub struct OutletParts {
     pub classes: ClassTable,
     /// This shard's ends of the three queues, indexed by [`Class`].
     pub producers: [QueueProducer; 3],
+    /// Events that may be held back behind gaps at a time.
+    pub held_max: usize,
     /// The clock of publish times.
     pub clock: Clock,
     /// Whether events that find no place in a queue stay staged (sources that can wait) or are shed.
@@ -45,9 +49,11 @@ pub struct EventOutlet {
     classes: ClassTable,
     producers: [QueueProducer; 3],
     staged: [Vec<Ticket>; 3],
+    held: Held,
+    notices: NoticePort,
     clock: Clock,
     can_wait: bool,
-    lane: u16,
+    lane: u8,
     receive_ns: Nanos,
     // Events that each queue surely has a place for, for those who can wait; worked out at `begin_waiting`.
     room: [usize; 3],
@@ -63,6 +69,8 @@ impl EventOutlet {
             classes: parts.classes,
             producers: parts.producers,
             staged: std::array::from_fn(|_| Vec::with_capacity(STAGED_MAX)),
+            held: Held::allocate(parts.held_max),
+            notices: NoticePort::closed(),
             clock: parts.clock,
             can_wait: parts.can_wait,
             lane: 0,
@@ -74,7 +82,7 @@ impl EventOutlet {
 
     /// The frames that follow were taken up by `lane`, now. Returns the time.
     #[inline]
-    pub fn begin(&mut self, lane: u16) -> Nanos {
+    pub fn begin(&mut self, lane: u8) -> Nanos {
         self.lane = lane;
         self.receive_ns = self.clock.now();
         self.receive_ns
@@ -83,12 +91,12 @@ impl EventOutlet {
     /// As [`begin`](EventOutlet::begin), for a source that asks for room before each message and can wait: its events are
     /// let into a queue as long as few enough wait there.
     #[inline]
-    pub fn begin_waiting(&mut self, lane: u16) -> Nanos {
+    pub fn begin_waiting(&mut self, lane: u8) -> Nanos {
         for (class, room) in self.room.iter_mut().enumerate() {
             let producer = &mut self.producers[class];
             let free = producer.free();
             let waiting = producer.capacity() - free;
-            let staged = self.staged[class].len();
+            let staged = self.staged[class].len() + self.held.len();
             *room = free.min(STREAM_IN_FLIGHT_MAX.saturating_sub(waiting)).saturating_sub(staged);
         }
         self.begin(lane)
@@ -98,13 +106,14 @@ impl EventOutlet {
     /// while nothing is under way, so that a frame larger than any room still gets its turn.
     #[inline]
     pub fn room_bytes(&mut self) -> usize {
-        let in_flight = self.pool.in_flight() as usize;
+        let held = self.held.len();
+        let in_flight = (self.pool.in_flight() as usize).saturating_sub(held);
         if in_flight == 0 {
             return usize::MAX;
         }
         // A message takes two bytes of a frame at least.
         let places = |producer: &mut QueueProducer, staged: &Vec<Ticket>| {
-            producer.free().saturating_sub(staged.len()).saturating_mul(2)
+            producer.free().saturating_sub(staged.len() + held).saturating_mul(2)
         };
         let [realtime, transactional, batch] = &mut self.producers;
         places(realtime, &self.staged[0])
@@ -164,6 +173,11 @@ impl EventOutlet {
         }
     }
 
+    /// Tells of streams and lines to whoever holds the other end.
+    pub fn tell_to(&mut self, notices: NoticePort) {
+        self.notices = notices;
+    }
+
     /// Keeps the clock in step with the system's.
     pub fn recalibrate(&mut self) {
         self.clock.recalibrate();
@@ -179,6 +193,7 @@ impl EventOutlet {
     /// shed: it has no other way to go.
     pub fn close(mut self) -> ClosedOutlet {
         Class::ALL.into_iter().for_each(|class| self.shed(class));
+        debug_assert_eq!(self.held.len(), 0, "gaps are finished before");
         let pushed = std::array::from_fn(|class| QueueBook {
             pushed: self.producers[class].pushed(),
             ..QueueBook::default()
@@ -206,9 +221,14 @@ impl ClosedOutlet {
     }
 }
 
-impl Outlet for EventOutlet {
+impl EventOutlet {
+    /// Writes a message into a slot.
     #[inline]
-    fn accept(&mut self, message: &Message<'_>, accepted: &Accepted) -> Result<(), MessageReject> {
+    fn make_event(
+        &mut self,
+        message: &Message<'_>,
+        accepted: &Accepted,
+    ) -> Result<(Ticket, Class), MessageReject> {
         let mut ticket = match self.pool.acquire(message.body.len()) {
             Some(ticket) => ticket,
             None => return Err(self.no_slot(message.body.len())),
@@ -225,6 +245,7 @@ impl Outlet for EventOutlet {
             epoch: accepted.epoch,
             kind: message.kind,
             lane: self.lane,
+            marks: accepted.marks.0,
             protocol: accepted.protocol as u8,
             class: class as u8,
             line: accepted.line,
@@ -233,13 +254,45 @@ impl Outlet for EventOutlet {
         };
         self.pool.write(&mut ticket, &header, message.body);
         self.events.accepted += 1;
+        Ok((ticket, class))
+    }
+
+    /// Stages a ticket for the queue of its class.
+    #[inline]
+    fn stage(&mut self, ticket: Ticket, class: Class) {
         let staged = &mut self.staged[class as usize];
         staged.push(ticket);
         self.room[class as usize] = self.room[class as usize].saturating_sub(1);
         if staged.len() == STAGED_MAX {
             self.flush_full(class);
         }
+    }
+}
+
+impl Outlet for EventOutlet {
+    #[inline]
+    fn accept(&mut self, message: &Message<'_>, accepted: &Accepted) -> Result<(), MessageReject> {
+        let (ticket, class) = self.make_event(message, accepted)?;
+        self.stage(ticket, class);
         Ok(())
+    }
+
+    fn hold(&mut self, message: &Message<'_>, accepted: &Accepted) -> Result<u32, MessageReject> {
+        if self.held.is_full() {
+            return Err(MessageReject::PoolExhausted);
+        }
+        let (ticket, class) = self.make_event(message, accepted)?;
+        Ok(self.held.put(ticket, class))
+    }
+
+    fn release(&mut self, held: u32, marks: Marks) {
+        let Some((mut ticket, class)) = self.held.take(held) else { return };
+        self.pool.header_mut(&mut ticket).marks = marks.0;
+        self.stage(ticket, class);
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.notices.tell(notice);
     }
 
     #[inline]
@@ -294,7 +347,8 @@ mod tests {
             .unzip();
         let producers = producers.try_into().ok().expect("three classes");
         let classes = ClassTable::default();
-        let parts = OutletParts { pool, classes, producers, clock: Clock::new(), can_wait: true };
+        let parts =
+            OutletParts { pool, classes, producers, held_max: 0, clock: Clock::new(), can_wait: true };
         let mut outlet = EventOutlet::new(parts);
         let accepted = Accepted {
             stream: 0,
@@ -304,6 +358,7 @@ mod tests {
             wire_ns: 0,
             clock: ClockKind::Capture,
             session: 0,
+            marks: Marks::NONE,
         };
         // Trades: realtime, which has two places.
         for sequence in 1..=5 {

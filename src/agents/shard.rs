@@ -3,6 +3,7 @@
 //! Invariant: a lane's frames are the source's again when its poll returns; a slow processor never holds them.
 
 use super::inlets::Inlets;
+use super::notices::NoticePort;
 use super::outlet::{ClosedOutlet, EventOutlet, OutletParts};
 use crate::event::{ClockKind, EventHeader, Nanos, ShardId};
 use crate::feed::{
@@ -87,6 +88,13 @@ impl<S: FrameSource> Shard<S> {
         self.port = Some(port);
         self.intake.connect(connections, producers);
         self
+    }
+
+    /// Tells of streams and lines by this way.
+    pub fn tell_to(&mut self, notices: NoticePort) {
+        if let Some(outlet) = &mut self.outlet {
+            outlet.tell_to(notices);
+        }
     }
 
     /// Its number.
@@ -204,7 +212,7 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
     fn on_start(&mut self, now: Nanos) {
         let Some(outlet) = &mut self.outlet else { return };
         if let Some(port) = &mut self.port {
-            let lane = self.sources.len() as u16;
+            let lane = self.sources.len() as u8;
             port.start(now, &mut Inlets { intake: &mut self.intake, outlet, lane });
         }
     }
@@ -212,12 +220,13 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
     fn do_work(&mut self, now: Nanos) -> usize {
         let Some(outlet) = &mut self.outlet else { return 0 };
         let mut work = reclaim(outlet, &mut self.intake);
+        self.intake.tick(now, outlet);
         for (lane, source) in self.sources.iter_mut().enumerate() {
             let bytes = if self.can_wait { room_bytes(outlet, &self.intake) } else { usize::MAX };
-            let receive_ns = outlet.begin(lane as u16);
+            let receive_ns = outlet.begin(lane as u8);
             if source.begins_again() {
                 self.intake.finish_flows(outlet);
-                self.intake.begin_again();
+                self.intake.begin_again(outlet);
             }
             let (intake, wire_to_receive) = (&mut self.intake, &mut self.wire_to_receive);
             work += source.poll(receive_ns, Budget { frames: self.burst, bytes }, &mut |frame| {
@@ -229,11 +238,18 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
             outlet.flush();
         }
         if let Some(port) = &mut self.port {
-            let lane = self.sources.len() as u16;
+            let lane = self.sources.len() as u8;
             work += port.poll(now, &mut Inlets { intake: &mut self.intake, outlet, lane });
             outlet.flush();
         }
         work += finish_flows(&self.sources, &mut self.intake, outlet);
+        let is_over = self.sources.iter().all(FrameSource::exhausted)
+            && self.port.as_ref().is_none_or(|port| port.exhausted());
+        if is_over && self.intake.open_gaps() > 0 {
+            self.intake.finish_gaps(outlet);
+            outlet.flush();
+            work += 1;
+        }
         work
     }
 
@@ -247,6 +263,7 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
     fn finished(&self) -> bool {
         self.sources.iter().all(FrameSource::exhausted)
             && !self.intake.has_flows()
+            && self.intake.open_gaps() == 0
             && self.port.as_ref().is_none_or(|port| port.exhausted())
             && self.outlet.as_ref().is_none_or(EventOutlet::is_flushed)
             // A producer whose connection broke is still told by its record what became of its events.
@@ -264,6 +281,7 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
         if let Some(outlet) = &mut self.outlet {
             reclaim(outlet, &mut self.intake);
             self.intake.finish_flows(outlet);
+            self.intake.finish_gaps(outlet);
             self.intake.connections.remember_all();
         }
         if let Some(port) = &mut self.port {

@@ -1,16 +1,17 @@
 //! Pools, queues, shards and processors, made and wired from the settings.
 
 use super::ApplianceError;
-use crate::agents::{OutletParts, ProcessorAgent, ProcessorParts, Shard, Tally};
-use crate::config::{Admission, HugeWish as ConfigHuge, Settings};
-use crate::event::{Class, ShardId};
-use crate::feed::{FeedLine, IntakeSettings};
-use crate::limits::{ENDPOINTS_MAX, STREAMS_MAX};
+use crate::agents::{NoticeReader, OutletParts, ProcessorAgent, ProcessorParts, Shard, Tally, notice_way};
+use crate::config::{Admission, DeliveryWish, HugeWish as ConfigHuge, Integrity, Settings};
+use crate::event::{Class, Nanos, ShardId};
+use crate::feed::{Delivery, FeedLine, FeedPolicy, IntakeSettings};
+use crate::limits::{ENDPOINTS_MAX, HELD_MAX, STREAMS_MAX};
 use crate::os::{Clock, HugeWish, MemoryWish};
 use crate::pool::{Bill, Demand, Pool, PoolReport, ReturnPort, SlotReader};
 use crate::process::ClassTable;
 use crate::queue::{QueueConsumer, QueueProducer, queue};
 use crate::source::FrameSource;
+use std::time::Duration;
 
 /// Tickets that a processor pops in one turn, for the pool's bill.
 const PROCESSOR_BATCH: u32 = 256;
@@ -28,6 +29,8 @@ pub struct Assembly<S> {
     pub pools: Vec<PoolReport>,
     /// The itemised bill that every pool was sized by.
     pub bill: Bill,
+    /// Where shards tell of streams and lines.
+    pub notices: Vec<NoticeReader>,
 }
 
 /// The feed logic's part of the settings, for frames of a NIC.
@@ -46,13 +49,36 @@ pub fn intake_settings(settings: &Settings) -> IntakeSettings {
         Admission::FeedsOnly => (false, None),
         Admission::Everything { protocol } => (true, protocol),
     };
+    let mut policies: Vec<_> = settings.feeds.iter().map(|feed| policy(&feed.integrity)).collect();
+    // The last one is for feeds that nobody configured.
+    policies.push(FeedPolicy::default());
     IntakeSettings {
         lines: lines.collect(),
+        policies,
         admit_unknown,
         protocol,
         streams_max: STREAMS_MAX,
         endpoints_max: ENDPOINTS_MAX,
         tcp_flows: false,
+    }
+}
+
+/// A feed's rules, as its configuration has them.
+pub(super) fn policy(integrity: &Integrity) -> FeedPolicy {
+    let nanos = |time: Duration| time.as_nanos() as Nanos;
+    FeedPolicy {
+        delivery: match integrity.delivery {
+            DeliveryWish::AsArrived => Delivery::AsArrived,
+            DeliveryWish::InOrder => Delivery::InOrder,
+        },
+        window: integrity.window,
+        reorder_ns: nanos(integrity.reorder),
+        reorder_packets: integrity.reorder_packets,
+        give_up_ns: None,
+        backfill: false,
+        silent_ns: nanos(integrity.line_silent),
+        dead_ns: nanos(integrity.line_dead),
+        units: integrity.units.clone(),
     }
 }
 
@@ -84,9 +110,18 @@ fn memory_wish(settings: &Settings, node: Option<u32>) -> MemoryWish {
     MemoryWish { huge, lock: settings.pool.lock_memory, ..Pool::memory_wish(node) }
 }
 
+/// Events that a shard may hold back behind gaps: as many as half of its smallest queue takes when they are released.
+fn held_max(settings: &Settings) -> u32 {
+    if !settings.feeds.iter().any(|feed| feed.integrity.delivery == DeliveryWish::InOrder) {
+        return 0;
+    }
+    let places = settings.queue_capacities.iter().min().map_or(0, |places| places / 2);
+    places.min(HELD_MAX) as u32
+}
+
 /// The bill for one shard's pool.
 fn bill(settings: &Settings) -> Bill {
-    Bill::for_queues(&Demand {
+    let mut bill = Bill::for_queues(&Demand {
         queue_capacity: settings.queue_capacities.map(|places| places as u32),
         burst_frames: settings.threads.burst as u32,
         packet_bytes: PACKET_BYTES,
@@ -94,7 +129,9 @@ fn bill(settings: &Settings) -> Bill {
         batch: PROCESSOR_BATCH,
         retained: 0,
         loopback: 0,
-    })
+    });
+    bill.share("held back", held_max(settings), "behind gaps of feeds that are delivered in order");
+    bill
 }
 
 /// One shard's ends: its pool, a way home from each processor, a view for each of them.
@@ -132,16 +169,23 @@ pub fn assemble<S: FrameSource + Send + 'static>(
     let (producers, consumers) = queues(settings, sources.len());
     let processors = processors(consumers, &mut parts, clock);
     let classes = class_table(settings)?;
+    let held_max = held_max(settings) as usize;
+    let mut notices = Vec::new();
     let shards = sources.into_iter().zip(parts).zip(producers).enumerate();
     let shards = shards
         .map(|(index, ((sources, parts), producers))| {
             let can_wait = sources.iter().all(FrameSource::can_wait);
-            let outlet =
-                OutletParts { pool: parts.pool, classes: classes.clone(), producers, clock, can_wait };
-            Shard::new(ShardId(index as u8), sources, intake, outlet, settings.threads.burst)
+            let pool = parts.pool;
+            let outlet = OutletParts { pool, classes: classes.clone(), producers, held_max, clock, can_wait };
+            let id = ShardId(index as u8);
+            let mut shard = Shard::new(id, sources, intake, outlet, settings.threads.burst);
+            let (port, reader) = notice_way(id);
+            shard.tell_to(port);
+            notices.push(reader);
+            shard
         })
         .collect();
-    Ok(Assembly { shards, processors, pools, bill })
+    Ok(Assembly { shards, processors, pools, bill, notices })
 }
 
 /// The three queues: producers by shard and class, consumers by class.

@@ -2,7 +2,7 @@
 
 use crate::agents::{ProcessorReport, ShardReport, Tally};
 use crate::event::ShardId;
-use crate::feed::{FlowsReport, StreamSnapshot};
+use crate::feed::{FlowsReport, NoticeLog, StreamSnapshot};
 use crate::ledger::{LatencyRecorder, Ledger};
 use crate::runtime::ThreadReport;
 
@@ -11,14 +11,16 @@ use crate::runtime::ThreadReport;
 pub struct StreamOutcome {
     /// The stream's counters and names.
     pub stream: StreamSnapshot,
+    /// The shard that has it, and its place in that shard's table.
+    pub place: (ShardId, u32),
     /// Its events that processors finished with.
     pub processed: u64,
 }
 
 impl StreamOutcome {
     /// A stream of a decode, where acceptance is the end.
-    pub fn of_decode(stream: StreamSnapshot) -> StreamOutcome {
-        StreamOutcome { processed: stream.book.accepted, stream }
+    pub fn of_decode(index: usize, stream: StreamSnapshot) -> StreamOutcome {
+        StreamOutcome { place: (ShardId(0), index as u32), processed: stream.book.accepted, stream }
     }
 }
 
@@ -37,6 +39,8 @@ pub struct Outcome {
     pub wire_to_processed: LatencyRecorder,
     /// What is told of a capture's TCP flows, where there were any.
     pub flows: Option<FlowsReport>,
+    /// What happened to streams and lines, by shard.
+    pub notices: Vec<NoticeLog>,
     /// The threads.
     pub threads: Vec<ThreadReport>,
 }
@@ -47,8 +51,9 @@ impl Outcome {
         shards: &[ShardReport<S>],
         processors: Vec<ProcessorReport<Tally>>,
         threads: Vec<ThreadReport>,
+        notices: Vec<NoticeLog>,
     ) -> Outcome {
-        let mut outcome = Outcome { threads, ..Outcome::default() };
+        let mut outcome = Outcome { threads, notices, ..Outcome::default() };
         for (index, shard) in shards.iter().enumerate() {
             outcome.ledger.absorb(&shard.ledger);
             outcome.wire_to_receive.absorb(&shard.wire_to_receive);
@@ -58,7 +63,8 @@ impl Outcome {
             for (stream, snapshot) in shard.streams.iter().enumerate() {
                 let counts = processors.iter().filter_map(|p| p.processor.stream(shard_id, stream));
                 let processed = counts.map(|counts| counts.total()).sum();
-                outcome.streams.push(StreamOutcome { stream: snapshot.clone(), processed });
+                let place = (shard_id, stream as u32);
+                outcome.streams.push(StreamOutcome { place, stream: snapshot.clone(), processed });
             }
         }
         for processor in processors {

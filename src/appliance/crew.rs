@@ -1,9 +1,10 @@
 //! The threads of an appliance: which agent runs where, from the first turn to the last.
 
 use super::{ApplianceError, Assembly, Outcome};
-use crate::agents::{ProcessorAgent, ProcessorReport, Shard, ShardReport, Tally, shard_name};
+use crate::agents::{NoticeReader, ProcessorAgent, ProcessorReport, Shard, ShardReport, Tally, shard_name};
 use crate::config::{IdleWish, Settings, ThreadingWish as ConfigThreading};
 use crate::event::{Class, ShardId};
+use crate::feed::{Notice, NoticeLog};
 use crate::ledger::Board;
 use crate::os::{self, Clock};
 use crate::runtime::{
@@ -29,6 +30,7 @@ pub struct Crew {
     stop: Arc<AtomicBool>,
     /// What the agents publish.
     pub boards: Boards,
+    notices: Vec<(NoticeReader, NoticeLog)>,
 }
 
 /// What the agents brought home.
@@ -109,8 +111,9 @@ pub(super) fn start<S: FrameSource + Send + 'static>(
         (thread_plan, here)
     });
     let stop = Arc::new(AtomicBool::new(false));
+    let notices = assembly.notices.into_iter().map(|reader| (reader, NoticeLog::default())).collect();
     let threads = spawn_all(crew.collect(), clock, &stop)?;
-    Ok(Crew { threads, stop, boards })
+    Ok(Crew { threads, stop, boards, notices })
 }
 
 impl Crew {
@@ -120,20 +123,31 @@ impl Crew {
         self.stop.store(true, Ordering::Release);
     }
 
+    /// Takes what shards have told of streams and lines since the last time, and shows it.
+    pub fn listen(&mut self, show: &mut dyn FnMut(ShardId, &Notice)) {
+        for (reader, log) in &mut self.notices {
+            let shard = reader.shard;
+            reader.drain(log, |notice| show(shard, notice));
+        }
+    }
+
     /// Whether every thread has ended.
     pub fn has_ended(&self) -> bool {
         self.threads.iter().all(RunningThread::has_ended)
     }
 
-    /// Waits for the threads and closes the books.
+    /// Waits for the threads, shows what is still told, and closes the books.
     ///
     /// # Errors
     /// A thread panicked.
-    pub fn join<S: FrameSource + Send + 'static>(self) -> Result<Homecoming<S>, ApplianceError> {
+    pub fn join<S: FrameSource + Send + 'static>(
+        mut self,
+        show: &mut dyn FnMut(ShardId, &Notice),
+    ) -> Result<Homecoming<S>, ApplianceError> {
         let mut reports: Vec<ThreadReport> = Vec::new();
         let mut shards: Vec<Box<Shard<S>>> = Vec::new();
         let mut processors: Vec<ProcessorReport<Tally>> = Vec::new();
-        for thread in self.threads {
+        for thread in std::mem::take(&mut self.threads) {
             let (report, agents) = thread.join();
             if let Some(message) = &report.panicked {
                 let (thread, message) = (report.name.clone(), message.clone());
@@ -151,7 +165,9 @@ impl Crew {
         }
         shards.sort_by_key(|shard| shard.id());
         let shards: Vec<ShardReport<S>> = shards.into_iter().map(|shard| shard.into_report()).collect();
-        let outcome = Outcome::of(&shards, processors, reports);
+        self.listen(show);
+        let logs = self.notices.into_iter().map(|(_, log)| log).collect();
+        let outcome = Outcome::of(&shards, processors, reports, logs);
         Ok(Homecoming { shards, outcome })
     }
 }

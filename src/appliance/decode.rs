@@ -1,8 +1,8 @@
 //! `sluice decode`: captures through decoders and feed state, with nothing behind them.
 
 use super::{ApplianceError, closing::StreamOutcome};
-use crate::event::{LinkType, MessageReject};
-use crate::feed::{Accepted, FlowsReport, Intake, IntakeSettings, Outlet};
+use crate::event::{LinkType, Marks, MessageReject};
+use crate::feed::{Accepted, FlowsReport, HeldCopies, Intake, IntakeSettings, Notice, NoticeLog, Outlet};
 use crate::ledger::{EventBook, Ledger};
 use crate::source::capture::{CaptureReader, CaptureStats};
 use crate::wire::{self, Message};
@@ -24,6 +24,8 @@ pub struct DecodeOutcome {
     pub tcp_flows: u64,
     /// What is told of the flows, where there were any.
     pub flows: Option<FlowsReport>,
+    /// What happened to streams and lines.
+    pub notices: NoticeLog,
 }
 
 /// Is told every new message.
@@ -32,6 +34,8 @@ pub type MessageListing<'a> = &'a mut dyn FnMut(&Message<'_>, &Accepted);
 struct Count<'a> {
     events: EventBook,
     listing: Option<MessageListing<'a>>,
+    held: HeldCopies,
+    notices: NoticeLog,
 }
 
 impl Outlet for Count<'_> {
@@ -43,6 +47,26 @@ impl Outlet for Count<'_> {
             listing(message, accepted);
         }
         Ok(())
+    }
+
+    fn hold(&mut self, message: &Message<'_>, accepted: &Accepted) -> Result<u32, MessageReject> {
+        let held = self.held.hold(message, accepted)?;
+        self.events.accepted += 1;
+        Ok(held)
+    }
+
+    fn release(&mut self, held: u32, marks: Marks) {
+        self.events.delivered += 1;
+        let listing = &mut self.listing;
+        self.held.release(held, |message, accepted| {
+            if let Some(listing) = listing {
+                listing(message, &Accepted { marks, ..*accepted });
+            }
+        });
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.notices.take(*notice);
     }
 }
 
@@ -72,7 +96,12 @@ pub fn decode_captures(
     progress: &mut dyn FnMut(&Path, u64),
 ) -> Result<DecodeOutcome, ApplianceError> {
     let mut intake = Intake::allocate(settings);
-    let mut count = Count { events: EventBook::default(), listing };
+    let mut count = Count {
+        events: EventBook::default(),
+        listing,
+        held: HeldCopies::default(),
+        notices: NoticeLog::default(),
+    };
     let mut conversations = Conversations::default();
     let mut captures = Vec::new();
     for file in files {
@@ -93,8 +122,10 @@ pub fn decode_captures(
         captures.push((file.clone(), reader.stats().clone()));
     }
     intake.finish_flows(&mut count);
+    intake.finish_gaps(&mut count);
     let (connections, flows) = intake.flow_books().unzip();
-    let streams = intake.settle().into_iter().map(StreamOutcome::of_decode).collect();
+    let streams = intake.settle().into_iter().enumerate();
+    let streams = streams.map(|(index, stream)| StreamOutcome::of_decode(index, stream)).collect();
     let mut ledger = Ledger {
         frames: intake.frames.clone(),
         connections,
@@ -112,6 +143,7 @@ pub fn decode_captures(
         captures,
         tcp_packets: conversations.packets,
         flows,
+        notices: count.notices,
         tcp_flows: conversations.flows.len() as u64,
     })
 }

@@ -3,6 +3,8 @@
 use super::crew::{self, Homecoming};
 use super::{ApplianceError, Outcome, assemble, capture_intake_settings};
 use crate::config::Settings;
+use crate::event::ShardId;
+use crate::feed::Notice;
 use crate::ledger::Counter;
 use crate::os::{Clock, StopFlag};
 use crate::pool::PoolReport;
@@ -30,7 +32,7 @@ pub struct InlineOutcome {
 }
 
 /// Replays captures into one shard and the three processors; `progress` is told the frames so far and, once known,
-/// the frames in all.
+/// the frames in all; `told` what happens to streams and lines.
 ///
 /// # Errors
 /// A capture can't be read, the machine refuses memory or threads, or an agent panicked.
@@ -39,6 +41,7 @@ pub fn replay_inline(
     options: &CaptureOptions,
     stop: &StopFlag,
     progress: &mut dyn FnMut(u64, Option<u64>),
+    told: &mut dyn FnMut(ShardId, &Notice),
 ) -> Result<InlineOutcome, ApplianceError> {
     let source = CaptureSource::open(options)?;
     let frames_total = source.frames_total();
@@ -47,7 +50,7 @@ pub fn replay_inline(
     let assembly = assemble(settings, &capture_intake_settings(settings), vec![vec![source]], None, clock)?;
     let pools = assembly.pools.clone();
     let started = Instant::now();
-    let crew = crew::start(assembly, &plan, settings, clock)?;
+    let mut crew = crew::start(assembly, &plan, settings, clock)?;
     let mut interrupted = false;
     while !crew.has_ended() {
         if stop.is_set() && !interrupted {
@@ -56,10 +59,11 @@ pub fn replay_inline(
         }
         let frames = crew.boards.shards.iter().map(|board| board.read(Counter::Frames)).sum();
         progress(frames, frames_total);
+        crew.listen(told);
         std::thread::sleep(WATCH_INTERVAL);
     }
     let elapsed_s = started.elapsed().as_secs_f64();
-    let Homecoming { mut shards, outcome } = crew.join::<CaptureSource>()?;
+    let Homecoming { mut shards, outcome } = crew.join::<CaptureSource>(told)?;
     let source = shards.pop().and_then(|mut shard| shard.sources.pop());
     Ok(InlineOutcome { outcome, source, elapsed_s, plan, pools, interrupted })
 }

@@ -7,7 +7,8 @@ use super::{ApplianceError, Outcome, assemble, intake_settings, network};
 use crate::config::{
     AttachWish as ConfigAttach, DriveMode as ConfigDrive, Interface, QueuesWish, Settings, ZeroCopyWish,
 };
-use crate::feed::ProducerRecord;
+use crate::event::ShardId;
+use crate::feed::{Notice, ProducerRecord};
 use crate::ledger::KernelBook;
 use crate::limits::LANES_PER_SHARD_MAX;
 use crate::os::{self, Clock, StopFlag};
@@ -125,7 +126,7 @@ fn queues(interface: &Interface, there: u32) -> Result<Vec<u32>, ApplianceError>
 }
 
 /// Runs until `stop` is set or `duration` is over. `ready` is told once when frames are being taken; `watch` is told
-/// the boards every few milliseconds.
+/// the boards every few milliseconds; `told` what happens to streams and lines.
 ///
 /// # Errors
 /// The machine lacks something, the settings do not fit it, or an agent panicked. Programs are detached all the same.
@@ -135,6 +136,7 @@ pub fn run_live(
     stop: &StopFlag,
     ready: &mut dyn FnMut(&LiveParts),
     watch: &mut dyn FnMut(&Boards),
+    told: &mut dyn FnMut(ShardId, &Notice),
 ) -> Result<LiveOutcome, ApplianceError> {
     let plan = plan_live(settings)?;
     let mut parts = LiveParts::default();
@@ -149,17 +151,18 @@ pub fn run_live(
         assemble(settings, &intake_settings(settings), sources, plan.node, clock)?.with_ports(ports);
     parts.lines.extend(assembly.pools.iter().map(ToString::to_string));
     let started = Instant::now();
-    let crew = crew::start(assembly, &plan.threads, settings, clock)?;
+    let mut crew = crew::start(assembly, &plan.threads, settings, clock)?;
     parts.boards = crew.boards.clone();
     ready(&parts);
     while !stop.is_set() && !crew.has_ended() && duration.is_none_or(|limit| started.elapsed() < limit) {
         watch(&crew.boards);
+        crew.listen(told);
         std::thread::sleep(WATCH_INTERVAL);
     }
     // First, so that what it has sent is still taken.
     let host = host.map(HostMetrics::stop);
     crew.stop();
-    let Homecoming { shards, mut outcome } = crew.join::<XdpSource>()?;
+    let Homecoming { shards, mut outcome } = crew.join::<XdpSource>(told)?;
     let elapsed_s = started.elapsed().as_secs_f64();
     let port_calls: u64 = shards.iter().map(|shard| shard.port_system_calls).sum();
     let producers = shards.iter().flat_map(|shard| shard.producers.iter().copied()).collect();

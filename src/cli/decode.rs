@@ -47,7 +47,14 @@ pub fn decode(args: &DecodeArgs) -> anyhow::Result<Exit> {
     outcome.captures.iter().for_each(|(path, stats)| tell_damage(path, stats));
     let capture = capture_facts(&outcome);
     let streams: Vec<NamedStream> = outcome.streams.into_iter().map(NamedStream::from).collect();
-    let report = DecodeReport::new(streams, &outcome.ledger, outcome.flows, capture);
+    let report = DecodeReport::new(
+        streams,
+        &outcome.ledger,
+        outcome.flows,
+        capture,
+        outcome.notices,
+        args.explain_gaps,
+    );
     match form {
         DecodeForm::Summary => print(&summarize_decode(&report, Style::for_stream(&stdout())))?,
         DecodeForm::Json => print(&to_json(&report)?)?,

@@ -15,6 +15,7 @@ Examples:
   sluice decode cme.pcap --protocol cme-mdp3 --json | jq '.streams[].by_type'
   sluice decode itch.pcap --tsv | awk -F'\\t' '$1 == \"type\" { print $5, $8 }'
   sluice decode itch.pcap --messages | head
+  sluice decode lines.pcap --explain-gaps
   sluice decode lines.pcap --config appliance.toml       with the names of that file's feeds";
 
 /// Options of `sluice decode`.
@@ -41,6 +42,10 @@ pub struct DecodeArgs {
     /// Print every message with its fields as one line of JSON.
     #[arg(long, group = "form")]
     pub messages: bool,
+    /// List every gap: its stream, numbers and times, which lines skipped and brought it, how it ended. With --json
+    /// under "gaps".
+    #[arg(long, conflicts_with_all = ["tsv", "messages"])]
+    pub explain_gaps: bool,
 }
 
 /// What decode prints.

@@ -4,6 +4,7 @@
 //! does is decided above. Every option that stands in a help text works.
 
 mod check_config;
+mod control;
 mod decode;
 mod decode_args;
 mod generate;

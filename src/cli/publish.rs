@@ -3,13 +3,16 @@
 use super::output::print;
 use super::run::not_written;
 use crate::appliance::{Outcome, StreamOutcome};
+use crate::event::ShardId;
+use crate::feed::{Notice, NoticeLog};
 use crate::os::{self, Clock, MachineFacts};
 use crate::report::{
-    Exit, HotPath, Latencies, NamedLine, NamedStream, Report, ReportInput, Style, summarize, to_json,
-    write_json, write_plot,
+    ControlReport, Exit, HotPath, Latencies, NamedLine, NamedStream, Report, ReportInput, Style, summarize,
+    to_json, write_json, write_plot,
 };
 use crate::runtime::ThreadReport;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::io::stdout;
 use std::path::Path;
 
@@ -31,10 +34,16 @@ impl From<StreamOutcome> for NamedStream {
             name: stream.name.to_string(),
             session: stream.session,
             book: stream.book,
+            status: stream.status,
             lines: stream
                 .lines
                 .into_iter()
-                .map(|(name, book, late)| NamedLine { name, book, late })
+                .map(|line| NamedLine {
+                    name: line.name,
+                    index: line.index,
+                    book: line.book,
+                    late: line.late,
+                })
                 .collect(),
         }
     }
@@ -42,8 +51,11 @@ impl From<StreamOutcome> for NamedStream {
 
 impl From<Outcome> for ReportInput {
     fn from(outcome: Outcome) -> ReportInput {
+        let places: Vec<_> = outcome.streams.iter().map(|stream| stream.place).collect();
         ReportInput {
             ledger: outcome.ledger,
+            control: ControlReport::new(&outcome.notices),
+            notices: placed(outcome.notices, &places),
             streams: outcome.streams.into_iter().map(NamedStream::from).collect(),
             latencies: Latencies {
                 wire_to_receive: outcome.wire_to_receive,
@@ -53,6 +65,15 @@ impl From<Outcome> for ReportInput {
             ..ReportInput::default()
         }
     }
+}
+
+/// The notices of all shards, each with the place of its stream in the list of all streams.
+fn placed(logs: Vec<NoticeLog>, places: &[(ShardId, u32)]) -> Vec<(usize, Notice)> {
+    let by_place: HashMap<_, _> = places.iter().enumerate().map(|(index, place)| (*place, index)).collect();
+    let logs = logs.into_iter().enumerate();
+    let notices =
+        logs.flat_map(|(shard, log)| log.kept.into_iter().map(move |notice| (ShardId(shard as u8), notice)));
+    notices.filter_map(|(shard, notice)| Some((*by_place.get(&(shard, notice.stream))?, notice))).collect()
 }
 
 /// What the threads did that a hot path should not; `doorbells` are the lanes' own system calls.

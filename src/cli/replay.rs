@@ -1,5 +1,6 @@
 //! `sluice replay`: captures through the appliance, onto a network, or to clients.
 
+use super::control::{ControlTopics, not_created};
 use super::output::{print, warn_of};
 use super::publish::{Outputs, hot_path, publish, threads_value};
 use super::replay_tcp::replay_tcp;
@@ -7,6 +8,8 @@ use super::values::VlanRewrite;
 use super::{Pace, ReplayArgs, ReplayTarget};
 use crate::appliance::{self, Destination, SentOutcome};
 use crate::config::Settings;
+use crate::event::ShardId;
+use crate::feed::Notice;
 use crate::os::{self, Clock, MachineFacts, StopFlag};
 use crate::replay::{RealTime, ReplayBar, Rewrite, SendProgress, SendReport, Speed, VlanChange};
 use crate::report::{Exit, ReportInput, write_json};
@@ -67,7 +70,10 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
         let so_far = SendProgress { frames, frames_total, bytes: 0, elapsed_ns };
         bar.get_or_insert_with(|| ReplayBar::new(frames_total)).show(&so_far);
     };
-    let mut replayed = appliance::replay_inline(&settings, options, stop, &mut progress)?;
+    let mut topics = ControlTopics::open(&settings, false).map_err(not_created(&settings))?;
+    let mut told = |shard: ShardId, notice: &Notice| topics.take(shard, notice);
+    let mut replayed = appliance::replay_inline(&settings, options, stop, &mut progress, &mut told)?;
+    topics.flush();
     if let Some(bar) = bar {
         bar.finish();
     }
@@ -94,6 +100,7 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
         queue_capacities: Some(settings.queue_capacities),
         config_hash: settings.config_hash(),
         further,
+        explain_gaps: args.explain_gaps,
         ..replayed.outcome.into()
     };
     let outputs = Outputs {

@@ -70,6 +70,10 @@ pub struct ReplayArgs {
     /// Write the report (JSON) to this file.
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
+    /// With --to inline: list every gap: its stream, numbers and times, which lines skipped and brought it, how it
+    /// ended. In the report under "gaps".
+    #[arg(long)]
+    pub explain_gaps: bool,
     /// Write the latency plot (SVG) to this file.
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
@@ -258,6 +262,9 @@ impl ReplayArgs {
         }
         if !onto_interface && self.queue.is_some() {
             return Err("--queue is a transmit queue of an interface: add --to iface:NAME".to_owned());
+        }
+        if self.to != ReplayTarget::Inline && self.explain_gaps {
+            return Err("--explain-gaps is about what this appliance received: leave out --to".to_owned());
         }
         if !matches!(self.to, ReplayTarget::Tcp(_)) && self.flow_port.is_some() {
             return Err("--flow-port chooses among TCP flows: add --to tcp:ADDR:PORT".to_owned());

@@ -1,15 +1,18 @@
 //! `sluice run`: the appliance on interfaces.
 
 use super::RunArgs;
+use super::control::{ControlTopics, not_created};
 use super::output::{print, print_error, warn_of};
 use super::publish::{Outputs, hot_path, publish, threads_value};
 use crate::appliance::{self, Boards, LiveParts, LivePlan};
 use crate::config::Settings;
-use crate::feed::ProducerRecord;
+use crate::event::ShardId;
+use crate::feed::{Notice, ProducerRecord};
 use crate::ledger::Counter;
 use crate::os::StopFlag;
 use crate::report::{Exit, ReportInput};
 use serde_json::{Map, Value, json};
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 /// Receives until a signal or the set time, and reports.
@@ -30,8 +33,14 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         plan.threads.remarks.iter().for_each(|remark| warn_of("sluice", remark));
         warn_of("sluice", &format_args!("running; SIGINT or SIGTERM stops it"));
     };
-    let live =
-        appliance::run_live(&settings, args.duration, &stop, &mut ready, &mut |boards| status.watch(boards))?;
+    let topics = RefCell::new(ControlTopics::open(&settings, true).map_err(not_created(&settings))?);
+    let mut watch = |boards: &Boards| {
+        status.watch(boards);
+        topics.borrow_mut().flush();
+    };
+    let mut told = |shard: ShardId, notice: &Notice| topics.borrow_mut().take(shard, notice);
+    let live = appliance::run_live(&settings, args.duration, &stop, &mut ready, &mut watch, &mut told)?;
+    topics.borrow_mut().flush();
     let mut further = Map::new();
     further.insert("sources".to_owned(), json!(live.lines));
     further.insert("threads".to_owned(), threads_value(&live.outcome.threads));
@@ -51,6 +60,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         queue_capacities: Some(settings.queue_capacities),
         config_hash: settings.config_hash(),
         further,
+        explain_gaps: args.explain_gaps,
         ..live.outcome.into()
     };
     let outputs = Outputs {

@@ -30,6 +30,10 @@ pub struct RunArgs {
     /// Write the latency plot (SVG) to this file; goes before report.plot of the config file.
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
+    /// List every gap in the summary, and in the report under "gaps": its stream, numbers and times, which lines skipped
+    /// and brought it, how it ended.
+    #[arg(long, conflicts_with = "print_topology")]
+    pub explain_gaps: bool,
     /// Print what would be started, lanes, threads and agents, and start nothing.
     #[arg(long, conflicts_with_all = ["duration", "report", "plot"])]
     pub print_topology: bool,

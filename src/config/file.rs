@@ -3,6 +3,7 @@
 //! Invariant: field names are the TOML keys, so that a key path in an error is what the user wrote, and an
 //! unknown key is refused. config/appliance.toml documents every key; a test holds its values against these.
 
+use super::integrity::IntegrityTable;
 use super::network_file::{ConnectTable, HostTable, ListenTable, NetworkTable};
 use super::validate as check;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
@@ -82,6 +83,9 @@ pub(super) struct FeedTable {
     pub(super) protocol: Protocol,
     #[garde(custom(check::line_count), dive)]
     pub(super) lines: Vec<LineTable>,
+    #[serde(default)]
+    #[garde(dive)]
+    pub(super) integrity: IntegrityTable,
 }
 
 /// One item of a feed's `lines`.
@@ -183,13 +187,16 @@ pub(super) struct ReportTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(inner(custom(check::path)))]
     pub(super) plot: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(inner(custom(check::path)))]
+    pub(super) control: Option<String>,
     #[garde(custom(check::within(0, 3_600, "seconds (0 is never)")))]
     pub(super) status_interval_s: u32,
 }
 
 impl Default for ReportTable {
     fn default() -> ReportTable {
-        ReportTable { path: None, plot: None, status_interval_s: 10 }
+        ReportTable { path: None, plot: None, control: None, status_interval_s: 10 }
     }
 }
 

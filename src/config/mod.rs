@@ -5,6 +5,7 @@
 
 mod error;
 mod file;
+mod integrity;
 mod network_file;
 mod network_settings;
 mod network_validate;
@@ -13,6 +14,7 @@ mod validate;
 mod wishes;
 
 pub use error::{ConfigError, Finding};
+pub use integrity::{DeliveryWish, Integrity};
 pub use network_settings::{Connector, HostSettings, ListenSource, Listener, NetworkSettings};
 pub use settings::{
     Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RunSettings, Settings,

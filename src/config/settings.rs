@@ -2,6 +2,7 @@
 
 use super::error::{ConfigError, Finding, line_of, line_of_key};
 use super::file::{ConfigFile, FeedTable, InterfaceTable};
+use super::integrity::Integrity;
 use super::network_file::ListenTable;
 use super::network_settings::{self as network, Connector, HostSettings, Listener, NetworkSettings};
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
@@ -78,6 +79,8 @@ pub struct Feed {
     pub protocol: Protocol,
     /// Its lines, 1 to [`crate::limits::LINES_MAX`]; a line's index is its [`crate::event::LineIndex`].
     pub lines: Vec<Line>,
+    /// How gaps of its streams are treated.
+    pub integrity: Integrity,
 }
 
 /// One copy of a feed.
@@ -148,6 +151,8 @@ pub struct ReportSettings {
     pub path: Option<PathBuf>,
     /// Where the latency plot (SVG) goes.
     pub plot: Option<PathBuf>,
+    /// Where what happens to streams and lines goes, as lines of JSON.
+    pub control: Option<PathBuf>,
     /// Time between status lines; `None` prints none.
     pub status_interval: Option<Duration>,
 }
@@ -280,6 +285,7 @@ impl Settings {
             report: ReportSettings {
                 path: file.report.path.as_ref().map(PathBuf::from),
                 plot: file.report.plot.as_ref().map(PathBuf::from),
+                control: file.report.control.as_ref().map(PathBuf::from),
                 status_interval: match file.report.status_interval_s {
                     0 => None,
                     seconds => Some(Duration::from_secs(seconds.into())),
@@ -309,6 +315,7 @@ fn feed(table: &FeedTable) -> Feed {
         name: table.name.clone(),
         protocol: table.protocol,
         lines: lines.map(|l| Line { name: l.name.clone(), destination: l.destination.0.into() }).collect(),
+        integrity: Integrity::from(&table.integrity),
     }
 }
 

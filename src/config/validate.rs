@@ -28,6 +28,13 @@ pub(super) const SHARDS_MAX: u32 = limits::SHARDS_MAX as u32;
 /// [`limits::BURST_MAX`].
 pub(super) const BURST_MAX: u32 = limits::BURST_MAX as u32;
 
+/// A window holds at least two bursts of the shortest messages.
+pub(super) const WINDOW_MIN: u32 = 64;
+/// [`limits::SEQUENCE_WINDOW_MAX`].
+pub(super) const WINDOW_MAX: u32 = limits::SEQUENCE_WINDOW_MAX as u32;
+/// Units of a feed that can be listed.
+const UNITS_MAX: usize = 256;
+
 /// The kernel's cpu_set_t has 1,024 bits.
 pub(super) const CPU_NUMBER_MAX: u32 = 1_023;
 /// IFNAMSIZ without its terminating zero.
@@ -70,6 +77,22 @@ pub(super) fn within(min: u32, max: u32, unit: &'static str) -> impl Fn(&u32, &(
     move |value, ()| match (min..=max).contains(value) {
         true => Ok(()),
         false => refuse(format!("is {value}; allowed: {min} to {max} {unit}")),
+    }
+}
+
+/// Checks a list of units.
+pub(super) fn units(units: &[u32], (): &()) -> garde::Result {
+    if units.len() > UNITS_MAX {
+        return refuse(format!(
+            "lists {} units; allowed: up to {UNITS_MAX}, or none to admit all",
+            units.len()
+        ));
+    }
+    match first_repeated(units.iter()) {
+        Some((unit, first, second)) => {
+            refuse(format!("names unit {unit} at {first} and at {second}; leave one out"))
+        }
+        None => Ok(()),
     }
 }
 

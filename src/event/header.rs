@@ -29,8 +29,10 @@ pub struct EventHeader {
     pub epoch: u32,
     /// Message type: the protocol's letter or template number.
     pub kind: u16,
-    /// [`crate::event::LaneId`] that received it.
-    pub lane: u16,
+    /// Which of its shard's lanes received it; the shard's port counts as one more.
+    pub lane: u8,
+    /// What its place in the sequence means: [`crate::event::Marks`] as u8.
+    pub marks: u8,
     /// [`crate::event::Protocol`] as u8.
     pub protocol: u8,
     /// [`crate::event::Class`] as u8.

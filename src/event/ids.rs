@@ -1,9 +1,5 @@
 //! Identities as newtypes, so that a lane can't be passed where a stream is meant. All count from 0.
 
-/// Index of a lane: one receive queue of one interface, or one replay source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LaneId(pub u16);
-
 /// Index of a shard: the thread that owns lanes and an event pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(pub u8);

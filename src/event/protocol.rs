@@ -73,6 +73,25 @@ impl Protocol {
         Protocol::ALL.get(usize::from(value)).copied()
     }
 
+    /// How many numbers its sequence has before it comes round, where its field has 32 bits; `None` for 64.
+    ///
+    /// Behind 4,294,967,295 comes 1 at Cboe, which says so (options notices of 2020), as 0 marks messages outside of the
+    /// numbering; and at CME as far as can be told, where the numbers of a week that can be asked for again are 1 to
+    /// 4,294,967,295. NYSE and ICE don't say, and are taken to count on from 0.
+    pub const fn sequence_cycle(self) -> Option<u64> {
+        match self {
+            Protocol::CmeMdp3 | Protocol::CboePitch => Some(u32::MAX as u64),
+            Protocol::NysePillar | Protocol::IceImpact => Some(1 << u32::BITS),
+            Protocol::Native
+            | Protocol::Moldudp64Itch50
+            | Protocol::IexTp
+            | Protocol::MiaxMach
+            | Protocol::Engine20
+            | Protocol::Fix
+            | Protocol::SoupbintcpItch50 => None,
+        }
+    }
+
     /// How many ASCII letters a message type of this protocol has at most; 0 where types are numbers.
     pub const fn type_letters(self) -> usize {
         match self {

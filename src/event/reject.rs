@@ -80,6 +80,10 @@ reasons! {
         /// A frame of another encoding among the messages, passed over by its own length (the compressed and binary ones
         /// that some brokers send in their FIX sessions).
         ForeignFrame => "foreign_frame",
+        /// So far ahead of a gap that is being recovered that it can't be held back; it will be asked for, too.
+        BeyondWindow => "beyond_window",
+        /// Of a unit that the feed is not configured to have.
+        UnknownUnit => "unknown_unit",
     }
 }
 

@@ -267,7 +267,7 @@ impl Intake {
             Some((_, endpoint)) => Some(endpoint),
             None => self.flow_endpoint(links, key.destination, protocol),
         };
-        let endpoint = endpoint.filter(|endpoint| self.table.find_stream(*endpoint, 0, 0).is_some());
+        let endpoint = endpoint.filter(|endpoint| self.table.find_stream(*endpoint, 0, 0).is_ok());
         let connection = endpoint.and_then(|endpoint| Some((endpoint, links.free.pop()?)));
         let Some((endpoint, connection)) = connection else {
             return Place { fate: FlowFate::NoPlace, protocol: Some(protocol), connection: None };

@@ -1,7 +1,7 @@
 //! Inlets: where connections and datagrams come in, with what limits. Invariant: plain settings, and one stream each.
 
 use super::session::Session;
-use super::{EndpointIndex, SoupSession};
+use super::{EndpointIndex, FeedPolicy, SoupSession};
 use crate::config::Listener;
 use crate::event::{Nanos, Protocol};
 use crate::limits::PAYLOAD_BYTES_MAX;
@@ -22,6 +22,8 @@ pub struct InletSettings {
     pub handshake_ns: Nanos,
     /// Time from the first byte of a unit to its last.
     pub unfinished_ns: Nanos,
+    /// How gaps of its stream are treated, where its datagrams are numbered.
+    pub policy: FeedPolicy,
     /// For connectors: the session to log in to, kept here while there is no connection.
     pub soup: Option<SoupSession>,
 }
@@ -43,6 +45,7 @@ impl InletSettings {
             idle_ns: 0,
             handshake_ns: 0,
             unfinished_ns: 0,
+            policy: FeedPolicy::default(),
             soup,
         }
     }
@@ -80,6 +83,7 @@ impl From<&Listener> for InletSettings {
             idle_ns: listener.idle_timeout.map_or(0, nanos),
             handshake_ns: nanos(listener.handshake_timeout),
             unfinished_ns: nanos(listener.unfinished_timeout),
+            policy: FeedPolicy::default(),
             soup: None,
         }
     }

@@ -7,13 +7,18 @@ use super::flow_intake::CaptureFlows;
 use super::inlets::Inlet;
 use super::visit::{PacketVerdict, Visit};
 use super::{
-    ConnectionSettings, Connections, EndpointIndex, FeedLine, InletSettings, Producers, StreamSnapshot,
-    StreamTable,
+    ConnectionSettings, Connections, EndpointIndex, FeedLine, FeedPolicy, InletSettings, Notice, Producers,
+    StreamSnapshot, StreamTable,
 };
-use crate::event::{ClockKind, Destination, FrameReject, LinkType, MessageReject, Nanos, Protocol};
+use crate::event::{ClockKind, Destination, FrameReject, LinkType, Marks, MessageReject, Nanos, Protocol};
 use crate::ledger::{FrameBook, MessageBook};
 use crate::limits::{ENDPOINTS_MAX, FLOW_CONNECTIONS_MAX, LATENESS_STREAMS, STREAMS_MAX};
 use crate::wire::{self, Message};
+use std::ops::Range;
+
+/// How often lines are looked at for silence, and how many streams at a time: 16,384 streams within a second and a half.
+const WATCH_NS: Nanos = 10_000_000;
+const WATCHED_STREAMS: usize = 128;
 
 /// What goes with an accepted message.
 #[derive(Clone, Copy, Debug)]
@@ -32,13 +37,15 @@ pub struct Accepted {
     pub clock: ClockKind,
     /// The acknowledged session that it came in: its producer's place + 1; 0 for none.
     pub session: u32,
+    /// What its place in the sequence means.
+    pub marks: Marks,
 }
 
 impl Accepted {
     /// What is known of a message before its stream is.
     #[inline]
     pub(super) fn from(protocol: Protocol, line: u8, wire_ns: Nanos, clock: ClockKind) -> Accepted {
-        Accepted { stream: 0, epoch: 0, line, protocol, wire_ns, clock, session: 0 }
+        Accepted { stream: 0, epoch: 0, line, protocol, wire_ns, clock, session: 0, marks: Marks::NONE }
     }
 }
 
@@ -49,6 +56,27 @@ pub trait Outlet {
     /// # Errors
     /// There is no room for it.
     fn accept(&mut self, message: &Message<'_>, accepted: &Accepted) -> Result<(), MessageReject>;
+
+    /// A new message that is to wait for a gap in front of it. Returns its place, below
+    /// [`crate::limits::HELD_MAX`], which is its own until it is released.
+    ///
+    /// # Errors
+    /// There is no room for it: [`MessageReject::PoolExhausted`] where there may be some later, and for outlets that hold
+    /// nothing back. Then the gap is given up.
+    fn hold(&mut self, message: &Message<'_>, accepted: &Accepted) -> Result<u32, MessageReject> {
+        let _ = (message, accepted);
+        Err(MessageReject::PoolExhausted)
+    }
+
+    /// The message at a place waits no longer; what its place in the sequence means now is in `marks`.
+    fn release(&mut self, held: u32, marks: Marks) {
+        let _ = (held, marks);
+    }
+
+    /// Something happened to a stream or line.
+    fn notice(&mut self, notice: &Notice) {
+        let _ = notice;
+    }
 
     /// Whether a message of that type and length would be accepted now. Sources that can wait ask before.
     fn has_room(&mut self, protocol: Protocol, kind: u16, body_bytes: usize) -> bool {
@@ -62,6 +90,9 @@ pub trait Outlet {
 pub struct IntakeSettings {
     /// Configured lines.
     pub lines: Vec<FeedLine>,
+    /// The policies of their feeds, by the feed's index; the last one is also for all feeds that nobody configured. Empty
+    /// for the usual one.
+    pub policies: Vec<FeedPolicy>,
     /// Whether destinations that are not configured are taken as feeds of their own.
     pub admit_unknown: bool,
     /// Their protocol; `None` to detect it from their packets.
@@ -79,6 +110,7 @@ impl Default for IntakeSettings {
     fn default() -> IntakeSettings {
         IntakeSettings {
             lines: Vec::new(),
+            policies: Vec::new(),
             admit_unknown: true,
             protocol: None,
             streams_max: STREAMS_MAX,
@@ -96,6 +128,10 @@ pub struct Intake {
     pub(super) protocol: Option<Protocol>,
     /// The TCP flows, where they are decoded. Out of its place only while one of their segments is taken.
     pub(super) flows: Option<Box<CaptureFlows>>,
+    // The feed's time: the shard's clock, or that of a capture that is taken flat out.
+    pub(super) now: Nanos,
+    by_capture: bool,
+    watch_ns: Nanos,
     /// Frames by fate.
     pub frames: FrameBook,
     /// Messages by fate.
@@ -115,11 +151,15 @@ impl Intake {
                 settings.endpoints_max,
                 LATENESS_STREAMS,
                 &settings.lines,
+                &settings.policies,
             ),
             flows: settings.tcp_flows.then(CaptureFlows::allocate),
             connections: Connections::allocate(Vec::new(), 0, flows_max, nobody),
             admit_unknown: settings.admit_unknown,
             protocol: settings.protocol,
+            now: 0,
+            by_capture: false,
+            watch_ns: 0,
             frames: FrameBook::default(),
             messages: MessageBook::default(),
         }
@@ -129,7 +169,7 @@ impl Intake {
     pub fn connect(&mut self, connections: ConnectionSettings, producers: Producers) {
         debug_assert!(self.flows.is_none(), "flows of captures have the connections to themselves");
         let inlet = |settings: InletSettings| Inlet {
-            endpoint: self.table.add_inlet(&settings.name, settings.protocol),
+            endpoint: self.table.add_inlet(&settings.name, settings.protocol, &settings.policy),
             settings,
         };
         let inlets = connections.inlets.into_iter().map(inlet).collect();
@@ -147,6 +187,10 @@ impl Intake {
         outlet: &mut impl Outlet,
     ) {
         self.frames.received += 1;
+        if clock == ClockKind::Capture {
+            self.by_capture = true;
+            self.pass_time(wire_ns.max(self.now), outlet);
+        }
         let fate = match self.decode(frame, link, wire_ns, clock, outlet) {
             Err(FrameReject::NotUdp) => self.take_segment(frame, link, wire_ns, clock, outlet),
             fate => fate,
@@ -198,8 +242,11 @@ impl Intake {
         accepted: Accepted,
         outlet: &mut impl Outlet,
     ) -> Result<(), FrameReject> {
-        let mut visit = Visit::begin(&mut self.table, &mut self.messages, outlet, endpoint, accepted);
-        wire::decode(accepted.protocol, packet, &mut visit)?;
+        let mut visit =
+            Visit::begin(&mut self.table, &mut self.messages, outlet, endpoint, accepted, self.now);
+        let decoded = wire::decode(accepted.protocol, packet, &mut visit);
+        visit.finish();
+        decoded?;
         // The frame was understood, but there was no place for its stream.
         if visit.verdict == PacketVerdict::NoPlace { Err(FrameReject::TableFull) } else { Ok(()) }
     }
@@ -230,9 +277,53 @@ impl Intake {
         Ok(protocol)
     }
 
+    /// The shard's clock says `now`: deadlines are looked at. While frames of a capture are taken flat out, the capture's
+    /// own times go on instead.
+    #[inline]
+    pub fn tick(&mut self, now: Nanos, outlet: &mut impl Outlet) {
+        if !self.by_capture {
+            self.pass_time(now, outlet);
+        }
+    }
+
+    #[inline]
+    fn pass_time(&mut self, now: Nanos, outlet: &mut impl Outlet) {
+        self.now = now;
+        if now >= self.table.gaps.due_ns {
+            self.table.expire(now, outlet);
+        }
+        if now >= self.watch_ns {
+            self.watch_ns = now.saturating_add(WATCH_NS);
+            self.table.watch_lines(WATCHED_STREAMS, now, outlet);
+        }
+    }
+
+    /// Gaps that are open, in all streams.
+    pub fn open_gaps(&self) -> usize {
+        self.table.gaps.slab.open_count()
+    }
+
+    /// The numbers of a feed's unit that no line has brought within the reorder window and that are not given up, rising,
+    /// and the session that they are of: what a recovery asks for. `None` while no gap is open.
+    pub fn missing(&self, feed: u32, unit: u32) -> Option<(u128, impl Iterator<Item = Range<u64>> + '_)> {
+        self.table.missing(feed, unit)
+    }
+
+    /// Nothing more will come: all gaps are over, and what was held back behind them is delivered.
+    pub fn finish_gaps(&mut self, outlet: &mut impl Outlet) {
+        self.table.lose_all(self.now, outlet);
+    }
+
+    /// A snapshot has been taken of a stream, which covers all numbers up to `through`: its gaps up to there are over, and
+    /// it is no longer stale if it lost nothing behind.
+    pub fn snapshot(&mut self, stream: u32, through: u64, outlet: &mut impl Outlet) {
+        self.table.keeper(stream, 0, self.now, outlet).snapshot(through);
+    }
+
     /// The source begins from the start again: every stream's next run begins an epoch.
-    pub fn begin_again(&mut self) {
-        self.table.begin_again();
+    pub fn begin_again(&mut self, outlet: &mut impl Outlet) {
+        self.finish_gaps(outlet);
+        self.table.forget_all();
     }
 
     /// How many streams there are.

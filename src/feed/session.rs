@@ -3,10 +3,11 @@
 //! Invariant: a message of an acknowledged session is accepted in its turn or not at all; whatever is refused in one ends
 //! its connection, so that the producer sends it again.
 
+use super::keeper::Verdict;
 use super::producers::{ProducerRecord, Producers, Turn};
 use super::visit::{PacketVerdict, Visit};
-use super::{Outlet, SoupEvent, SoupSession, Verdict};
-use crate::event::{CloseReason, ConnectionIndex, MessageReject, Nanos};
+use super::{Outlet, SoupEvent, SoupSession};
+use crate::event::{CloseReason, ConnectionIndex, Marks, MessageReject, Nanos};
 use crate::wire::moldudp64::session_number;
 use crate::wire::{
     Control, Flow, Message, Numbering, Run, RunKind, StreamVisitor, Visitor, native_v2, soupbin,
@@ -122,7 +123,7 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
             Turn::Again => {
                 self.visit.verdict = PacketVerdict::Whole(Verdict::Duplicate);
                 self.visit.message(message);
-                self.visit.verdict = PacketVerdict::Whole(Verdict::New);
+                self.visit.verdict = PacketVerdict::Whole(Verdict::New(Marks::NONE));
                 self.say.ack = true;
                 return Flow::Taken;
             }

@@ -97,12 +97,12 @@ impl Intake {
         let (endpoint, protocol) = (slot.endpoint, slot.protocol);
         let unit_bytes_max = slot.unit_bytes_max as usize;
         // Set beforehand, so that pieces, whose number is chance, are not counted as packets.
-        let counted = self.table.find_stream(endpoint, 0, 0);
+        let counted = self.table.find_stream(endpoint, 0, 0).ok();
         let is_numbered = matches!(slot.session, Session::Soup(_) | Session::Overheard(Some(_)));
         let accepted = Accepted::from(protocol, 0, arrived.wire_ns, arrived.clock);
-        let visit = Visit::begin(&mut self.table, &mut self.messages, outlet, endpoint, accepted);
+        let visit = Visit::begin(&mut self.table, &mut self.messages, outlet, endpoint, accepted, self.now);
         let mut piece = SessionVisit {
-            visit: Visit { counted, ..visit },
+            visit: visit.counted_for(counted),
             session: &mut slot.session,
             say: &mut slot.say,
             producers: &mut self.connections.producers,
@@ -178,7 +178,7 @@ impl Intake {
 mod tests {
     use super::*;
     use crate::event::{MessageReject, Priority, Protocol};
-    use crate::feed::{ConnectionSettings, InletSettings, IntakeSettings, Producers};
+    use crate::feed::{ConnectionSettings, FeedPolicy, InletSettings, IntakeSettings, Producers};
     use crate::limits::PRODUCER_WINDOW;
     use crate::wire::Message;
     use crate::wire::native_v2::{
@@ -223,6 +223,7 @@ mod tests {
             idle_ns: 500 * MS,
             handshake_ns: 100 * MS,
             unfinished_ns: 200 * MS,
+            policy: FeedPolicy::default(),
             soup: None,
         };
         let settings = IntakeSettings { streams_max: 4, endpoints_max: 4, ..IntakeSettings::default() };

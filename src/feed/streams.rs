@@ -2,9 +2,12 @@
 //!
 //! Invariant: plain data with names worked out only when somebody asks for a snapshot.
 
+use super::gaps::GapList;
+use super::holdback::HoldRing;
 use super::{Lateness, Sequencer};
-use crate::event::{Destination, Protocol};
+use crate::event::{Destination, Marks, Nanos, Protocol};
 use crate::ledger::{LineBook, Percentiles, StreamBook};
+use crate::limits::LINE_PLACES;
 
 /// A line of a configured feed: what comes to `destination` is line `line` of feed number `feed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +59,48 @@ impl std::fmt::Display for StreamName {
     }
 }
 
+/// How a stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamStatus {
+    /// Nothing has come yet.
+    Unknown,
+    /// What its session had before the first message that came is being recovered.
+    Backfill,
+    /// Nothing is missing.
+    Synchronized,
+    /// Numbers are missing that may still come.
+    GapFill,
+    /// Numbers were lost since the last reset or snapshot.
+    Stale,
+    /// Its sender ended the session.
+    Ended,
+}
+
+impl StreamStatus {
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            StreamStatus::Unknown => "unknown",
+            StreamStatus::Backfill => "backfill",
+            StreamStatus::Synchronized => "synchronized",
+            StreamStatus::GapFill => "gap_fill",
+            StreamStatus::Stale => "stale",
+            StreamStatus::Ended => "ended",
+        }
+    }
+}
+
+/// When lines were last heard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LineWatch {
+    /// When something last came on each line.
+    pub(super) heard_ns: [Nanos; LINE_PLACES],
+    /// Bit set of those that are silent while others go on.
+    pub(super) silent: u8,
+    /// Bit set of those that are taken for dead.
+    pub(super) dead: u8,
+}
+
 /// State of one stream in its shard.
 #[derive(Debug, Default)]
 pub struct StreamState {
@@ -73,6 +118,38 @@ pub struct StreamState {
     pub lines: u8,
     /// Its protocol as u8.
     pub protocol: u8,
+    /// When its lines were heard.
+    pub(super) watch: LineWatch,
+    /// Its open gaps.
+    pub(super) gaps: GapList,
+    /// What it holds back, if anything.
+    pub(super) hold: Option<Box<HoldRing>>,
+    /// Whether it is listed as one that has gaps.
+    pub(super) is_gapped: bool,
+    /// The number that the epoch was met with, where what was before it is recovered; else 0.
+    pub(super) backfill_until: u64,
+}
+
+impl StreamState {
+    /// How it stands.
+    pub fn status(&self) -> StreamStatus {
+        let sequencer = &self.sequencer;
+        // Backfill is over when nothing below the number that it was for is to be delivered any more.
+        let backfilled = self.hold.as_ref().map_or(sequencer.next(), |ring| ring.cursor);
+        if !sequencer.started() {
+            StreamStatus::Unknown
+        } else if sequencer.ended {
+            StreamStatus::Ended
+        } else if sequencer.standing.has(Marks::STALE) {
+            StreamStatus::Stale
+        } else if self.gaps.is_empty() {
+            StreamStatus::Synchronized
+        } else if backfilled < self.backfill_until {
+            StreamStatus::Backfill
+        } else {
+            StreamStatus::GapFill
+        }
+    }
 }
 
 /// A stream's counters with names, for reports.
@@ -84,10 +161,25 @@ pub struct StreamSnapshot {
     pub name: StreamName,
     /// Its session as the protocol writes it, empty where there is none.
     pub session: String,
+    /// How it stood in the end.
+    pub status: StreamStatus,
     /// Its counters, all epochs settled.
     pub book: StreamBook,
-    /// Its lines: name, counters, lateness where it was measured.
-    pub lines: Vec<(String, LineBook, Option<Percentiles>)>,
+    /// Its lines, by name.
+    pub lines: Vec<LineSnapshot>,
+}
+
+/// A line's counters with its name, for reports.
+#[derive(Clone, Debug)]
+pub struct LineSnapshot {
+    /// Its name.
+    pub name: String,
+    /// Its number within the feed.
+    pub index: u8,
+    /// Its counters.
+    pub book: LineBook,
+    /// How late its copies were, where it was measured.
+    pub late: Option<Percentiles>,
 }
 
 /// A session as its protocol writes it: the ten ASCII bytes of MoldUDP64 and SoupBinTCP, else a number; empty for none.

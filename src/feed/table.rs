@@ -2,13 +2,22 @@
 //!
 //! Invariant: a stream is known by its feed and unit; lines of a feed share streams, other endpoints never do.
 
-use super::streams::session_text;
-use super::{Endpoint, FeedLine, Lateness, LatenessStore, StreamName, StreamSnapshot, StreamState};
-use crate::event::{Destination, Protocol};
-use crate::limits::LINES_MAX;
+use super::gaps::GapTable;
+use super::holdback::HoldStore;
+use super::keeper::Keeper;
+use super::streams::{LineSnapshot, StreamStatus, session_text};
+use super::{
+    Endpoint, FeedLine, FeedPolicy, Lateness, LatenessStore, Outlet, Sequencer, StreamName, StreamSnapshot,
+    StreamState,
+};
+use crate::event::{Destination, Nanos, Protocol};
+use crate::limits::{
+    GAPS_MAX, HOLDING_STREAMS_MAX, LINE_PLACES, LINES_MAX, RECOVERY_LINE, SEQUENCE_WINDOW, WIDE_STREAMS_MAX,
+};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
+use std::ops::Range;
 
 /// Index of an endpoint in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +28,19 @@ struct Feed {
     name: Option<String>,
     protocol: Protocol,
     // In place, so that a feed that nobody configured allocates nothing when its first packet comes.
-    lines: [Option<FeedEnd>; LINES_MAX],
+    lines: [Option<FeedEnd>; LINE_PLACES],
+    policy: u32,
+    // Windows of the policy's size, where it is not the usual one.
+    windows: Vec<Sequencer>,
+}
+
+/// Why a run has no stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoStream {
+    /// The table, or the feed's lines, are full.
+    TableFull,
+    /// The feed is not configured to have that unit.
+    UnknownUnit,
 }
 
 /// A line's name, where it was given one, and its destination.
@@ -27,12 +48,12 @@ type FeedEnd = (Option<String>, Destination);
 
 impl Feed {
     fn new(name: Option<String>, protocol: Protocol) -> Feed {
-        Feed { name, protocol, lines: [const { None }; LINES_MAX] }
+        Feed { name, protocol, lines: [const { None }; LINE_PLACES], policy: 0, windows: Vec::new() }
     }
 
     /// Enters a line at the first free place; `None` when there is none.
     fn join(&mut self, name: Option<String>, destination: Destination) -> Option<u8> {
-        let place = self.lines.iter().position(Option::is_none)?;
+        let place = self.lines[..LINES_MAX].iter().position(Option::is_none)?;
         self.lines[place] = Some((name, destination));
         Some(place as u8)
     }
@@ -49,18 +70,31 @@ pub struct StreamTable {
     streams_used: usize,
     stream_index: HashTable<u32>,
     feeds: Vec<Feed>,
+    // The usual one first, then those of configured feeds in their order.
+    policies: Vec<FeedPolicy>,
+    pub(super) gaps: GapTable,
+    holds: HoldStore,
     lateness: LatenessStore,
     last_endpoint: Option<(Destination, u32)>,
+    // The stream whose lines are looked at next.
+    watched: usize,
 }
 
 impl StreamTable {
-    /// Allocates tables for `streams_max` streams and `endpoints_max` endpoints, and enters the configured lines.
+    /// Allocates tables for `streams_max` streams and `endpoints_max` endpoints, and enters the configured lines, whose
+    /// feeds have the `policies` of their places; the last one is for all others.
     pub fn allocate(
         streams_max: usize,
         endpoints_max: usize,
         lateness_streams: usize,
         lines: &[FeedLine],
+        policies: &[FeedPolicy],
     ) -> StreamTable {
+        let in_order = policies.iter().filter(|policy| policy.is_in_order());
+        let (rings, window) = match in_order.map(|policy| policy.window).max() {
+            Some(window) => (HOLDING_STREAMS_MAX, window),
+            None => (0, 0),
+        };
         let mut table = StreamTable {
             hasher: RandomState::default(),
             endpoints: Vec::with_capacity(endpoints_max.max(lines.len())),
@@ -70,9 +104,16 @@ impl StreamTable {
             streams_used: 0,
             stream_index: HashTable::with_capacity(streams_max),
             feeds: Vec::with_capacity(endpoints_max.max(lines.len())),
+            policies: policies.to_owned(),
+            gaps: GapTable::allocate(GAPS_MAX, streams_max),
+            holds: HoldStore::allocate(rings, window),
             lateness: LatenessStore::allocate(lateness_streams),
             last_endpoint: None,
+            watched: 0,
         };
+        if table.policies.is_empty() {
+            table.policies.push(FeedPolicy::default());
+        }
         lines.iter().for_each(|line| table.configure(line));
         table
     }
@@ -80,7 +121,14 @@ impl StreamTable {
     fn configure(&mut self, line: &FeedLine) {
         let feed = line.feed as usize;
         while self.feeds.len() <= feed {
-            self.feeds.push(Feed::new(Some(line.feed_name.clone()), line.protocol));
+            let policy = self.feeds.len().min(self.policies.len() - 1);
+            let window = self.policies[policy].window;
+            let wide = if window == SEQUENCE_WINDOW { 0 } else { WIDE_STREAMS_MAX };
+            self.feeds.push(Feed {
+                policy: policy as u32,
+                windows: std::iter::repeat_with(|| Sequencer::with_window(window)).take(wide).collect(),
+                ..Feed::new(Some(line.feed_name.clone()), line.protocol)
+            });
         }
         if let Some(place) = self.feeds[feed].lines.get_mut(usize::from(line.line)) {
             *place = Some((Some(line.line_name.clone()), line.destination));
@@ -95,19 +143,40 @@ impl StreamTable {
     }
 
     /// Enters a feed of one stream that has no destination: what comes in by a listener, connector or socket.
-    pub fn add_inlet(&mut self, name: &str, protocol: Protocol) -> EndpointIndex {
+    pub fn add_inlet(&mut self, name: &str, protocol: Protocol, policy: &FeedPolicy) -> EndpointIndex {
         let feed = self.feeds.len() as u32;
-        self.feeds.push(Feed::new(Some(name.to_owned()), protocol));
+        let policy = match self.policies.iter().position(|known| known == policy) {
+            Some(known) => known,
+            None => {
+                self.policies.push(policy.clone());
+                self.policies.len() - 1
+            }
+        };
+        self.feeds.push(Feed { policy: policy as u32, ..Feed::new(Some(name.to_owned()), protocol) });
+        let index = self.add_endpoint(feed, 0);
+        // Its first run finds it, or why there is none.
+        let _ = self.find_stream(index, 0, 0);
+        index
+    }
+
+    /// Enters a further endpoint of a feed, without a destination: what answers a recovery's requests.
+    pub fn add_recovery(&mut self, feed: u32) -> EndpointIndex {
+        let name = Some("recovery".to_owned());
+        let place = usize::from(RECOVERY_LINE);
+        self.feeds[feed as usize].lines[place] = Some((name, Destination::v4([0; 4], 0)));
+        self.add_endpoint(feed, RECOVERY_LINE)
+    }
+
+    fn add_endpoint(&mut self, feed: u32, line: u8) -> EndpointIndex {
         let index = EndpointIndex(self.endpoints.len() as u32);
         self.endpoints.push(Endpoint {
             destination: Destination::v4([0; 4], 0),
-            protocol: Some(protocol),
+            protocol: Some(self.feeds[feed as usize].protocol),
             feed: Some(feed),
-            line: 0,
+            line,
             last: None,
         });
         self.endpoints_max += 1;
-        self.find_stream(index, 0, 0);
         index
     }
 
@@ -173,22 +242,30 @@ impl StreamTable {
         self.endpoints[index.0 as usize].protocol = Some(protocol);
     }
 
-    /// The stream that a run on an endpoint belongs to; `None` when the stream table or the feed's lines are full.
+    /// The stream that a run on an endpoint belongs to.
+    ///
+    /// # Errors
+    /// The stream table or the feed's lines are full, or the feed has no such unit.
     #[inline]
-    pub fn find_stream(&mut self, endpoint: EndpointIndex, unit: u32, session: u128) -> Option<u32> {
+    pub fn find_stream(
+        &mut self,
+        endpoint: EndpointIndex,
+        unit: u32,
+        session: u128,
+    ) -> Result<u32, NoStream> {
         if let Some((last_unit, stream)) = self.endpoints[endpoint.0 as usize].last
             && last_unit == unit
         {
-            return Some(stream);
+            return Ok(stream);
         }
         self.look_up_stream(endpoint, unit, session)
     }
 
     #[inline(never)]
-    fn look_up_stream(&mut self, endpoint: EndpointIndex, unit: u32, session: u128) -> Option<u32> {
+    fn look_up_stream(&mut self, endpoint: EndpointIndex, unit: u32, session: u128) -> Result<u32, NoStream> {
         let feed = match self.endpoints[endpoint.0 as usize].feed {
             Some(feed) => feed,
-            None => self.assign_feed(endpoint, unit, session)?,
+            None => self.assign_feed(endpoint, unit, session).ok_or(NoStream::TableFull)?,
         };
         let hash = self.hasher.hash_one((feed, unit));
         let streams = &self.streams;
@@ -201,24 +278,32 @@ impl StreamTable {
         record.last = Some((unit, stream));
         let line = record.line;
         self.join_line(stream, line);
-        Some(stream)
+        Ok(stream)
     }
 
     #[cold]
-    fn open_stream(&mut self, feed: u32, unit: u32, hash: u64) -> Option<u32> {
+    fn open_stream(&mut self, feed: u32, unit: u32, hash: u64) -> Result<u32, NoStream> {
+        let record = &mut self.feeds[feed as usize];
+        let units = &self.policies[record.policy as usize].units;
+        if !units.is_empty() && !units.contains(&unit) {
+            return Err(NoStream::UnknownUnit);
+        }
         if self.streams_used == self.streams.len() {
-            return None;
+            return Err(NoStream::TableFull);
         }
         let stream = self.streams_used as u32;
         self.streams_used += 1;
         let state = &mut self.streams[stream as usize];
         state.feed = feed;
         state.unit = unit;
-        state.protocol = self.feeds[feed as usize].protocol as u8;
+        state.protocol = record.protocol as u8;
+        if let Some(wide) = record.windows.pop() {
+            state.sequencer = wide;
+        }
         let (streams, hasher) = (&self.streams, &self.hasher);
         let rehash = |i: &u32| hasher.hash_one((streams[*i as usize].feed, streams[*i as usize].unit));
         self.stream_index.insert_unique(hash, stream, rehash);
-        Some(stream)
+        Ok(stream)
     }
 
     #[cold]
@@ -275,9 +360,89 @@ impl StreamTable {
         self.streams_used
     }
 
-    /// Forgets all streams' past, for a source that begins from the start again.
+    /// A stream with all that its decisions need.
+    #[inline]
+    pub(super) fn keeper<'a, O: Outlet>(
+        &'a mut self,
+        stream: u32,
+        line: u8,
+        now: Nanos,
+        outlet: &'a mut O,
+    ) -> Keeper<'a, O> {
+        let state = &mut self.streams[stream as usize];
+        let policy = self.feeds[state.feed as usize].policy;
+        Keeper {
+            policy: &self.policies[policy as usize],
+            state,
+            gaps: &mut self.gaps,
+            holds: &mut self.holds,
+            outlet,
+            stream,
+            line,
+            now,
+        }
+    }
+
+    /// The numbers of a feed's unit that no line has brought in time, rising, and the session that they are of; `None`
+    /// where nothing is to be asked for.
+    pub(super) fn missing(
+        &self,
+        feed: u32,
+        unit: u32,
+    ) -> Option<(u128, impl Iterator<Item = Range<u64>> + '_)> {
+        if self.gaps.slab.open_count() == 0 {
+            return None;
+        }
+        let hash = self.hasher.hash_one((feed, unit));
+        let same = |i: &u32| self.streams[*i as usize].feed == feed && self.streams[*i as usize].unit == unit;
+        let state = &self.streams[*self.stream_index.find(hash, same)? as usize];
+        let gaps = self.gaps.slab.iter(&state.gaps);
+        let asked_for = gaps.filter(|gap| gap.overdue && gap.given_up.is_none());
+        (!state.gaps.is_empty()).then(|| (state.sequencer.session(), asked_for.map(|gap| gap.from..gap.to)))
+    }
+
+    /// Looks at the deadlines of all streams that have gaps.
     #[cold]
-    pub fn begin_again(&mut self) {
+    #[inline(never)]
+    pub(super) fn expire(&mut self, now: Nanos, outlet: &mut impl Outlet) {
+        let mut due_ns = Nanos::MAX;
+        let mut at = 0;
+        while let Some(&stream) = self.gaps.streams.get(at) {
+            let state = &mut self.streams[stream as usize];
+            if state.gaps.is_empty() {
+                state.is_gapped = false;
+                self.gaps.streams.swap_remove(at);
+                continue;
+            }
+            if state.gaps.due_ns <= now {
+                self.keeper(stream, 0, now, outlet).expire();
+            }
+            due_ns = due_ns.min(self.streams[stream as usize].gaps.due_ns);
+            at += 1;
+        }
+        self.gaps.due_ns = due_ns;
+    }
+
+    /// Looks for silent lines, of up to `streams` streams.
+    #[cold]
+    pub(super) fn watch_lines(&mut self, streams: usize, now: Nanos, outlet: &mut impl Outlet) {
+        for _ in 0..streams.min(self.streams_used) {
+            self.watched = if self.watched + 1 < self.streams_used { self.watched + 1 } else { 0 };
+            self.keeper(self.watched as u32, 0, now, outlet).watch_lines();
+        }
+    }
+
+    /// Ends all gaps: nothing will come any more. What was held back is delivered.
+    #[cold]
+    pub(super) fn lose_all(&mut self, now: Nanos, outlet: &mut impl Outlet) {
+        for stream in 0..self.streams_used as u32 {
+            self.keeper(stream, 0, now, outlet).lose_all(super::notice::Loss::SourceEnded);
+        }
+    }
+
+    /// Forgets all streams' past, for a source that begins from the start again. Gaps were ended before.
+    #[cold]
+    pub(super) fn forget_all(&mut self) {
         for state in &mut self.streams[..self.streams_used] {
             state.sequencer.forget(&mut state.book);
         }
@@ -286,13 +451,15 @@ impl StreamTable {
     /// Ends all epochs, so that every number is settled, and returns all streams that saw anything, with names.
     #[cold]
     pub fn settle(&mut self) -> Vec<StreamSnapshot> {
+        let status: Vec<_> = self.streams[..self.streams_used].iter().map(StreamState::status).collect();
         for state in &mut self.streams[..self.streams_used] {
             state.sequencer.end_epoch(&mut state.book);
         }
-        self.streams[..self.streams_used].iter().filter_map(|state| self.snapshot(state)).collect()
+        let states = self.streams[..self.streams_used].iter().zip(status);
+        states.filter_map(|(state, status)| self.snapshot(state, status)).collect()
     }
 
-    fn snapshot(&self, state: &StreamState) -> Option<StreamSnapshot> {
+    fn snapshot(&self, state: &StreamState, status: StreamStatus) -> Option<StreamSnapshot> {
         let protocol = Protocol::from_u8(state.protocol)?;
         let feed = self.feeds.get(state.feed as usize)?;
         let seen = feed.lines.iter().enumerate().filter(|(i, _)| state.lines & (1 << i) != 0);
@@ -310,8 +477,17 @@ impl StreamTable {
             protocol,
             name: StreamName { feed: name, unit: state.unit },
             session: session_text(protocol, state.sequencer.session()),
+            status,
             book: state.book.clone(),
-            lines: lines.into_iter().map(|(name, _, i)| (name, state.book.lines[i], lateness(i))).collect(),
+            lines: lines
+                .into_iter()
+                .map(|(name, _, i)| LineSnapshot {
+                    name,
+                    index: i as u8,
+                    book: state.book.lines[i],
+                    late: lateness(i),
+                })
+                .collect(),
         })
     }
 }
@@ -345,7 +521,7 @@ mod tests {
     use crate::feed::sequence::EpochBegin;
 
     fn table(lines: &[FeedLine]) -> StreamTable {
-        StreamTable::allocate(4, 4, 1, lines)
+        StreamTable::allocate(4, 4, 1, lines, &[])
     }
 
     fn admit(table: &mut StreamTable, destination: Destination, protocol: Protocol) -> EndpointIndex {
@@ -369,8 +545,8 @@ mod tests {
         let c = admit(&mut table, Destination::v4([233, 0, 0, 3], 1), Protocol::IexTp);
         let one = table.find_stream(a, 1, 77).expect("room");
         begin(&mut table, one, 77);
-        assert_eq!(table.find_stream(b, 1, 77), Some(one));
-        assert_ne!(table.find_stream(c, 1, 78), Some(one));
+        assert_eq!(table.find_stream(b, 1, 77), Ok(one));
+        assert_ne!(table.find_stream(c, 1, 78), Ok(one));
         assert_eq!((table.endpoint(a).line, table.endpoint(b).line), (0, 1));
         assert!(table.stream_mut(one).lateness.is_some());
     }
@@ -382,8 +558,8 @@ mod tests {
         let a = admit(&mut table, Destination::v4([224, 0, 31, 64], 14_340), Protocol::CmeMdp3);
         let other = admit(&mut table, Destination::v4([224, 0, 31, 65], 14_341), Protocol::CmeMdp3);
         let one = table.find_stream(b, 0, 0).expect("room");
-        assert_eq!(table.find_stream(a, 0, 0), Some(one));
-        assert_ne!(table.find_stream(other, 0, 0), Some(one));
+        assert_eq!(table.find_stream(a, 0, 0), Ok(one));
+        assert_ne!(table.find_stream(other, 0, 0), Ok(one));
     }
 
     #[test]
@@ -393,16 +569,16 @@ mod tests {
         let two = admit(&mut table, Destination::v4([224, 0, 105, 2], 51_002), Protocol::MiaxMach);
         let stream = table.find_stream(one, 0, 1).expect("room");
         begin(&mut table, stream, 1);
-        assert_ne!(table.find_stream(two, 0, 1), Some(stream));
+        assert_ne!(table.find_stream(two, 0, 1), Ok(stream));
     }
 
     #[test]
     fn a_fifth_line_is_refused() {
-        let mut table = StreamTable::allocate(8, 8, 1, &[]);
+        let mut table = StreamTable::allocate(8, 8, 1, &[], &[]);
         let places: Vec<Option<u32>> = (1..=5)
             .map(|port| {
                 let line = admit(&mut table, Destination::v4([233, 0, 0, 1], port), Protocol::IexTp);
-                let stream = table.find_stream(line, 1, 77);
+                let stream = table.find_stream(line, 1, 77).ok();
                 if port == 1 {
                     begin(&mut table, 0, 77);
                 }
@@ -410,7 +586,7 @@ mod tests {
             })
             .collect();
         assert_eq!(places, [Some(0), Some(0), Some(0), Some(0), None]);
-        let names: Vec<String> = table.settle().remove(0).lines.into_iter().map(|(name, ..)| name).collect();
+        let names: Vec<String> = table.settle().remove(0).lines.into_iter().map(|line| line.name).collect();
         assert_eq!(names, ["A", "B", "C", "D"]);
     }
 
@@ -418,9 +594,9 @@ mod tests {
     fn full_tables_refuse_and_go_on() {
         let mut table = table(&[]);
         let a = admit(&mut table, Destination::v4([233, 0, 0, 1], 1), Protocol::CboePitch);
-        let streams: Vec<Option<u32>> = (1..=5).map(|unit| table.find_stream(a, unit, 0)).collect();
+        let streams: Vec<Option<u32>> = (1..=5).map(|unit| table.find_stream(a, unit, 0).ok()).collect();
         assert_eq!(streams, [Some(0), Some(1), Some(2), Some(3), None]);
-        assert_eq!(table.find_stream(a, 2, 0), Some(1));
+        assert_eq!(table.find_stream(a, 2, 0), Ok(1));
         for port in 2..=4 {
             admit(&mut table, Destination::v4([233, 0, 0, 1], port), Protocol::CboePitch);
         }

@@ -2,11 +2,13 @@
 //!
 //! Invariant: each message is accepted, duplicate, stale, heartbeat or refused for one reason.
 
+use super::keeper::{Keeper, Verdict};
+use super::notice::Event;
 use super::sequence::EpochBegin;
-use super::{Accepted, EndpointIndex, Outlet, StreamState, StreamTable, Verdict};
-use crate::event::MessageReject;
+use super::{Accepted, EndpointIndex, NoStream, Outlet, StreamTable};
+use crate::event::{Marks, MessageReject, Nanos};
 use crate::ledger::MessageBook;
-use crate::limits::SEQUENCE_NUMBER_MAX;
+use crate::limits::{RECOVERY_LINE, SEQUENCE_NUMBER_MAX};
 use crate::wire::{Message, Numbering, Run, RunKind, Visitor};
 
 /// What was decided for the run at hand, so for all its messages.
@@ -22,6 +24,8 @@ pub(super) enum PacketVerdict {
     BadSequence,
     /// The stream table is full.
     NoPlace,
+    /// The feed has no such unit: messages are refused.
+    UnknownUnit,
 }
 
 /// One packet, or one piece of a stream, on its way through the tables.
@@ -34,6 +38,12 @@ pub(super) struct Visit<'a, O> {
     // The stream that this packet was last counted for: a datagram of several runs is one packet of its stream.
     pub(super) counted: Option<u32>,
     pub(super) verdict: PacketVerdict,
+    /// The feed's time.
+    now: Nanos,
+    // What is added to the numbers of the run: a field that has come round stands for a larger one.
+    offset: u64,
+    // Whether a gap was closed, and what was held back behind it may go.
+    releasing: bool,
 }
 
 impl<'a, O: Outlet> Visit<'a, O> {
@@ -45,8 +55,39 @@ impl<'a, O: Outlet> Visit<'a, O> {
         outlet: &'a mut O,
         endpoint: EndpointIndex,
         accepted: Accepted,
+        now: Nanos,
     ) -> Visit<'a, O> {
-        Visit { table, messages, outlet, endpoint, accepted, counted: None, verdict: PacketVerdict::NoRun }
+        Visit {
+            table,
+            messages,
+            outlet,
+            endpoint,
+            accepted,
+            counted: None,
+            verdict: PacketVerdict::NoRun,
+            now,
+            offset: 0,
+            releasing: false,
+        }
+    }
+
+    /// As if packets of this stream had been counted already.
+    #[inline]
+    pub(super) fn counted_for(self, counted: Option<u32>) -> Visit<'a, O> {
+        Visit { counted, ..self }
+    }
+
+    #[inline]
+    fn keeper(&mut self) -> Keeper<'_, O> {
+        self.table.keeper(self.accepted.stream, self.accepted.line, self.now, self.outlet)
+    }
+
+    /// Delivers what was waiting for the number at hand, whose messages are all through.
+    #[inline]
+    pub(super) fn finish(&mut self) {
+        if std::mem::take(&mut self.releasing) {
+            self.keeper().release();
+        }
     }
 
     /// Whether there is room for a message now.
@@ -58,99 +99,193 @@ impl<'a, O: Outlet> Visit<'a, O> {
     /// Judges a run and brings the stream's epoch up to it.
     #[inline]
     fn judge(&mut self, run: &Run, stream: u32) -> PacketVerdict {
-        let line = self.accepted.line;
-        let state = self.table.stream_mut(stream);
-        let StreamState { sequencer, book, .. } = state;
-        if run.sequence > SEQUENCE_NUMBER_MAX - u64::from(run.count) {
+        let sequencer = &mut self.table.stream_mut(stream).sequencer;
+        let sequence = match self.accepted.protocol.sequence_cycle() {
+            Some(_) if run.numbering == Numbering::Unnumbered && run.kind == RunKind::Data => {
+                // Outside of the numbering of a stream that has one.
+                self.offset = 0;
+                return PacketVerdict::Whole(Verdict::New(sequencer.standing));
+            }
+            Some(cycle) => sequencer.unwrap(run.sequence, cycle),
+            None => run.sequence,
+        };
+        if sequence > SEQUENCE_NUMBER_MAX - u64::from(run.count) {
             return PacketVerdict::BadSequence;
         }
-        if run.kind != RunKind::Data || run.session != sequencer.session() || !sequencer.started() {
-            if !Self::follow(run, line, state) {
+        self.offset = sequence.wrapping_sub(run.sequence);
+        let is_plain = run.kind == RunKind::Data && run.session == sequencer.session() && sequencer.started();
+        if is_plain {
+            if sequencer.is_of_ended_epoch(run.session, run.send_ns) {
                 return PacketVerdict::Whole(Verdict::Stale);
             }
-        } else if sequencer.is_of_ended_epoch(run.session, run.send_ns) {
+            sequencer.note_sent(run.send_ns);
+        } else if !self.follow(run, sequence) {
             return PacketVerdict::Whole(Verdict::Stale);
-        } else if run.numbering == Numbering::Packets {
-            let verdict = sequencer.arrive(run.sequence, line, book);
-            sequencer.note_sent(run.send_ns);
-            return PacketVerdict::Whole(self.measure(stream, run.sequence, verdict));
-        } else {
-            sequencer.note_sent(run.send_ns);
         }
         match run.numbering {
             Numbering::Messages => PacketVerdict::PerMessage,
-            Numbering::Unnumbered => PacketVerdict::Whole(Verdict::New),
-            Numbering::Packets => self.judge_packet(run, stream),
+            Numbering::Unnumbered => PacketVerdict::Whole(Verdict::New(Marks::NONE)),
+            Numbering::Packets if matches!(run.kind, RunKind::Heartbeat | RunKind::EndOfSession) => {
+                PacketVerdict::Whole(Verdict::New(Marks::NONE))
+            }
+            Numbering::Packets => PacketVerdict::Whole(self.arrive(run.sequence.wrapping_add(self.offset))),
         }
     }
 
-    /// The verdict of a numbered packet that was not plain data of the present epoch.
-    #[cold]
-    fn judge_packet(&mut self, run: &Run, stream: u32) -> PacketVerdict {
-        if matches!(run.kind, RunKind::Heartbeat | RunKind::EndOfSession) {
-            return PacketVerdict::Whole(Verdict::New);
-        }
+    /// A number of the present epoch arrives.
+    #[inline]
+    fn arrive(&mut self, sequence: u64) -> Verdict {
         let line = self.accepted.line;
-        let state = self.table.stream_mut(stream);
-        let verdict = state.sequencer.arrive(run.sequence, line, &mut state.book);
-        PacketVerdict::Whole(self.measure(stream, run.sequence, verdict))
+        let state = self.table.stream_mut(self.accepted.stream);
+        let verdict = if state.sequencer.take_next(sequence, line, &mut state.book) {
+            Verdict::New(state.sequencer.standing)
+        } else {
+            self.arrive_otherwise(sequence)
+        };
+        self.measure(sequence, verdict);
+        verdict
+    }
+
+    #[cold]
+    fn arrive_otherwise(&mut self, sequence: u64) -> Verdict {
+        let verdict = self.keeper().judge(sequence);
+        let holding = self.table.stream_mut(self.accepted.stream).sequencer.holding;
+        self.releasing = holding && matches!(verdict, Verdict::New(_));
+        verdict
     }
 
     /// Heartbeats, resets, new sessions, first runs: what moves a stream's epoch. False for a run of an ended one.
     #[cold]
     #[inline(never)]
-    fn follow(run: &Run, line: u8, state: &mut StreamState) -> bool {
-        let StreamState { sequencer, book, .. } = state;
-        let begin = EpochBegin {
-            sequence: run.sequence,
-            session: run.session,
-            send_ns: run.send_ns,
-            by_reset: run.kind == RunKind::Reset,
-        };
-        if !sequencer.started() {
-            sequencer.begin_epoch(begin, book);
-            return true;
-        }
+    fn follow(&mut self, run: &Run, sequence: u64) -> bool {
+        let line = self.accepted.line;
+        let mut keeper = self.keeper();
+        let sequencer = &keeper.state.sequencer;
+        let by_reset = run.kind == RunKind::Reset;
+        let begin = EpochBegin { sequence, session: run.session, send_ns: run.send_ns, by_reset };
+        let begins = !sequencer.started() || run.session != sequencer.session();
         if sequencer.is_of_ended_epoch(run.session, run.send_ns) {
             return false;
         }
-        if run.session != sequencer.session() {
-            sequencer.begin_epoch(begin, book);
-            return true;
+        // What answers a recovery speaks of the past, and begins nothing.
+        if line == RECOVERY_LINE && (begins || by_reset) {
+            return false;
         }
+        // A reset's own number is that of a new round.
+        let raw = EpochBegin { sequence: run.sequence, ..begin };
         match run.kind {
+            _ if begins => keeper.begin_epoch(raw),
             RunKind::Data => {}
             RunKind::Reset if sequencer.is_copy_of_reset(run.sequence, run.send_ns, line) => {}
-            RunKind::Reset => sequencer.begin_epoch(begin, book),
+            RunKind::Reset => keeper.begin_epoch(raw),
             RunKind::Heartbeat if sequencer.is_restart(run.sequence, run.send_ns, line) => {
-                sequencer.begin_epoch(EpochBegin { by_reset: true, ..begin }, book);
+                keeper.begin_epoch(EpochBegin { by_reset: true, ..raw });
             }
-            RunKind::Heartbeat | RunKind::EndOfSession => sequencer.announce_next(run.sequence, book),
+            RunKind::Heartbeat | RunKind::EndOfSession => keeper.announce(sequence),
         }
-        sequencer.note_sent(run.send_ns);
+        if run.kind == RunKind::EndOfSession && !std::mem::replace(&mut keeper.state.sequencer.ended, true) {
+            keeper.tell(Event::SessionEnded { next: sequence });
+        }
+        keeper.state.sequencer.note_sent(run.send_ns);
+        if begins || by_reset {
+            self.offset = 0;
+        }
         true
     }
 
     /// Measures how late a copy is, where the stream has lines to compare.
     #[inline]
-    fn measure(&mut self, stream: u32, sequence: u64, verdict: Verdict) -> Verdict {
-        if let Some(lateness) = &mut self.table.stream_mut(stream).lateness {
+    fn measure(&mut self, sequence: u64, verdict: Verdict) {
+        if let Some(lateness) = &mut self.table.stream_mut(self.accepted.stream).lateness {
             match verdict {
-                Verdict::New => lateness.first(sequence, self.accepted.wire_ns),
+                Verdict::New(_) | Verdict::Held => lateness.first(sequence, self.accepted.wire_ns),
                 Verdict::Duplicate => lateness.copy(sequence, self.accepted.line, self.accepted.wire_ns),
-                Verdict::Stale => {}
+                Verdict::Stale | Verdict::Beyond => {}
             }
         }
-        verdict
+    }
+
+    /// Closes gaps that the stream has left behind, and looks at those whose reorder window is over by packets.
+    #[cold]
+    #[inline(never)]
+    fn look_at_gaps(&mut self) {
+        let mut keeper = self.keeper();
+        keeper.close_passed();
+        if keeper.has_seen_enough() {
+            keeper.expire();
+        }
+    }
+
+    /// Counts a run that carries no messages, but for the stream's own book.
+    #[inline]
+    fn count_empty(&mut self) {
+        self.messages.decoded += 1;
+        self.messages.heartbeat += 1;
+    }
+
+    /// Counts the message's fate at the outlet.
+    #[inline]
+    fn count(&mut self, fate: Result<(), MessageReject>) {
+        let book = &mut self.table.stream_mut(self.accepted.stream).book;
+        match fate {
+            Ok(()) => {
+                book.accepted += 1;
+                self.messages.accepted += 1;
+            }
+            Err(reason) => {
+                book.rejected += 1;
+                self.messages.rejected[reason as usize] += 1;
+            }
+        }
+    }
+
+    /// Holds a message back. Without room, all gaps in front of the newest number are given up, so that it goes on.
+    #[cold]
+    #[inline(never)]
+    fn hold(&mut self, message: &Message<'_>) {
+        let sequence = message.sequence;
+        self.accepted.marks = Marks::HELD;
+        let fate = match self.outlet.hold(message, &self.accepted) {
+            Ok(held) => {
+                self.keeper().keep(sequence, held);
+                Ok(())
+            }
+            Err(MessageReject::PoolExhausted)
+                if self.table.stream_mut(self.accepted.stream).sequencer.next() == sequence + 1 =>
+            {
+                let mut keeper = self.keeper();
+                keeper.lose_all(super::notice::Loss::NoRoom);
+                self.accepted.marks = keeper.state.sequencer.standing.and(Marks::AFTER_GAP);
+                self.outlet.accept(message, &self.accepted)
+            }
+            Err(reason) => Err(reason),
+        };
+        self.count(fate);
     }
 }
 
 impl<O: Outlet> Visitor for Visit<'_, O> {
     #[inline]
     fn run(&mut self, run: &Run) {
-        let Some(stream) = self.table.find_stream(self.endpoint, run.unit, run.session) else {
-            self.verdict = PacketVerdict::NoPlace;
-            return;
+        self.finish();
+        let carries_nothing = match run.kind {
+            RunKind::Data => false,
+            RunKind::Heartbeat | RunKind::EndOfSession => true,
+            RunKind::Reset => run.count == 0,
+        };
+        let stream = match self.table.find_stream(self.endpoint, run.unit, run.session) {
+            Ok(stream) => stream,
+            Err(NoStream::TableFull) => {
+                self.verdict = PacketVerdict::NoPlace;
+                return;
+            }
+            Err(NoStream::UnknownUnit) => {
+                self.verdict = PacketVerdict::UnknownUnit;
+                if carries_nothing {
+                    self.count_empty();
+                }
+                return;
+            }
         };
         // The line is known for certain only once the endpoint has its feed.
         self.accepted.line = self.table.endpoint(self.endpoint).line;
@@ -162,47 +297,43 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
             self.counted = Some(stream);
             state.book.packets += 1;
             state.book.lines[usize::from(self.accepted.line)].packets += 1;
+            let has_gaps = !state.gaps.is_empty();
+            self.keeper().heard();
+            if has_gaps {
+                self.look_at_gaps();
+            }
         }
-        let carries_nothing = match run.kind {
-            RunKind::Data => false,
-            RunKind::Heartbeat | RunKind::EndOfSession => true,
-            RunKind::Reset => run.count == 0,
-        };
         if carries_nothing {
-            state.book.heartbeats += 1;
-            self.messages.decoded += 1;
-            self.messages.heartbeat += 1;
+            self.table.stream_mut(stream).book.heartbeats += 1;
+            self.count_empty();
         }
     }
 
     #[inline]
     fn message(&mut self, message: &Message<'_>) {
+        let sequence = message.sequence.wrapping_add(self.offset);
         let verdict = match self.verdict {
             PacketVerdict::PerMessage => {
-                let state = self.table.stream_mut(self.accepted.stream);
-                let line = self.accepted.line;
-                let verdict = state.sequencer.arrive(message.sequence, line, &mut state.book);
-                self.measure(self.accepted.stream, message.sequence, verdict)
+                self.finish();
+                self.arrive(sequence)
             }
             PacketVerdict::Whole(verdict) => verdict,
             PacketVerdict::BadSequence => return self.refuse(MessageReject::BadField),
+            PacketVerdict::UnknownUnit => return self.refuse(MessageReject::UnknownUnit),
             PacketVerdict::NoRun | PacketVerdict::NoPlace => return,
         };
         self.messages.decoded += 1;
         let state = self.table.stream_mut(self.accepted.stream);
         state.book.messages += 1;
         state.book.by_type.add(message.kind);
+        let message = &Message { sequence, ..*message };
         match verdict {
-            Verdict::New => match self.outlet.accept(message, &self.accepted) {
-                Ok(()) => {
-                    state.book.accepted += 1;
-                    self.messages.accepted += 1;
-                }
-                Err(reason) => {
-                    state.book.rejected += 1;
-                    self.messages.rejected[reason as usize] += 1;
-                }
-            },
+            Verdict::New(marks) => {
+                self.accepted.marks = marks;
+                let fate = self.outlet.accept(message, &self.accepted);
+                self.count(fate);
+            }
+            Verdict::Held => self.hold(message),
             Verdict::Duplicate => {
                 state.book.duplicates += 1;
                 self.messages.duplicate += 1;
@@ -211,6 +342,7 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
                 state.book.stale += 1;
                 self.messages.stale += 1;
             }
+            Verdict::Beyond => self.count(Err(MessageReject::BeyondWindow)),
         }
     }
 
@@ -221,6 +353,9 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
         }
         self.messages.decoded += 1;
         self.messages.rejected[reason as usize] += 1;
+        if self.verdict == PacketVerdict::UnknownUnit {
+            return;
+        }
         let book = &mut self.table.stream_mut(self.accepted.stream).book;
         book.messages += 1;
         book.rejected += 1;

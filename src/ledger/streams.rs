@@ -1,6 +1,6 @@
 //! Hot path: the counters of one stream, of its lines, and of its message types.
 
-use crate::limits::{LINES_MAX, MESSAGE_TYPES_MAX};
+use crate::limits::{LINE_PLACES, MESSAGE_TYPES_MAX};
 
 /// Counts by message type, for up to [`MESSAGE_TYPES_MAX`] types in a fixed table; more are counted as unlisted.
 ///
@@ -85,6 +85,12 @@ pub struct LineBook {
     pub duplicates: u64,
     /// Sequence numbers that no other line had brought when they left the window, or at the end.
     pub only: u64,
+    /// Sequence numbers that others brought and this line, which had brought lower ones in the epoch, did not.
+    pub missing: u64,
+    /// Times that it was silent while another line went on.
+    pub silences: u64,
+    /// Times that nothing came on it for so long that it was taken for dead.
+    pub deaths: u64,
 }
 
 /// Counters of one stream: per stream, `expected (by sequence) = seen on any line + missing`.
@@ -106,8 +112,18 @@ pub struct StreamBook {
     pub rejected: u64,
     /// Runs of the stream between restarts, the first one included.
     pub epochs: u64,
-    /// Ranges of sequence numbers that are missing.
+    /// Ranges of sequence numbers that are missing for good.
     pub gaps: u64,
+    /// Ranges of sequence numbers that were skipped at first, whatever became of them.
+    pub gaps_opened: u64,
+    /// Sequence numbers that came out of such a range later, by another line.
+    pub filled: u64,
+    /// Sequence numbers that came out of such a range by recovery.
+    pub recovered: u64,
+    /// Messages that were held back behind a gap.
+    pub held: u64,
+    /// Times that a loss made the stream stale.
+    pub times_stale: u64,
     /// Sequence numbers that are missing.
     pub missing: u64,
     /// Sequence numbers from the first to the last of each epoch.
@@ -117,7 +133,7 @@ pub struct StreamBook {
     /// Messages decoded, by type.
     pub by_type: TypeCounts,
     /// Per line.
-    pub lines: [LineBook; LINES_MAX],
+    pub lines: [LineBook; LINE_PLACES],
 }
 
 impl StreamBook {

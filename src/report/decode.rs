@@ -1,9 +1,10 @@
 //! What `sluice decode` found: streams as in report.json, the frames and messages books, and the capture.
 
 use super::books::{ConnectionsReport, FramesReport, LedgerReport, MessagesReport, UnequalSides};
+use super::control::{ControlReport, GapReport, gaps};
 use super::exit::Exit;
 use super::streams::{NamedStream, StreamReport};
-use crate::feed::FlowsReport;
+use crate::feed::{FlowsReport, NoticeLog};
 use crate::ledger::Ledger;
 use crate::source::capture::CaptureStats;
 use serde::Serialize;
@@ -54,6 +55,11 @@ pub struct DecodeReport {
     pub messages: MessagesReport,
     /// Facts about the capture files.
     pub capture: CaptureFacts,
+    /// What happened to streams and lines, by topic.
+    pub control: ControlReport,
+    /// Every gap, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<Vec<GapReport>>,
     /// Whether every equation holds.
     pub balanced: bool,
     /// The equations that don't.
@@ -67,11 +73,29 @@ impl DecodeReport {
         ledger: &Ledger,
         flows: Option<FlowsReport>,
         capture: CaptureFacts,
+        notices: NoticeLog,
+        explain_gaps: bool,
     ) -> DecodeReport {
         let streams: Vec<StreamReport> = streams.into_iter().map(StreamReport::from).collect();
         let LedgerReport { frames, connections, messages, balanced, imbalances, .. } =
             LedgerReport::new(ledger, &streams);
-        DecodeReport { streams, frames, connections, flows, messages, capture, balanced, imbalances }
+        let control = ControlReport::new([&notices]);
+        let gaps = explain_gaps.then(|| {
+            let placed: Vec<_> = notices.kept.into_iter().map(|n| (n.stream as usize, n)).collect();
+            gaps(&placed, &streams)
+        });
+        DecodeReport {
+            streams,
+            frames,
+            connections,
+            flows,
+            messages,
+            control,
+            gaps,
+            capture,
+            balanced,
+            imbalances,
+        }
     }
 
     /// Done, or unbalanced.

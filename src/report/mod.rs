@@ -4,6 +4,7 @@
 //! owners have closed, and says in one line whether they balance.
 
 mod books;
+mod control;
 mod curve;
 mod decode;
 mod error;
@@ -21,6 +22,7 @@ pub use books::{
     ConnectionsReport, Counts, EventsReport, FramesReport, KernelReport, LedgerReport, MessagesReport,
     UnequalSides,
 };
+pub use control::{ControlReport, GapReport, explain_gaps, gaps};
 pub use curve::text_plot;
 pub use decode::{CaptureFacts, CaptureFile, DecodeReport, TcpFacts};
 pub use error::ReportError;

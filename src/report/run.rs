@@ -1,9 +1,11 @@
 //! report.json: the facts of one run or replay. Its keys are a contract; further ones may follow them.
 
 use super::books::LedgerReport;
+use super::control::{ControlReport, GapReport, gaps};
 use super::exit::Exit;
 use super::streams::{NamedStream, StreamReport};
 use crate::event::Class;
+use crate::feed::Notice;
 use crate::ledger::{LatencyRecorder, Ledger, Percentiles};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -52,6 +54,12 @@ pub struct ReportInput {
     pub ledger: Ledger,
     /// The streams of all shards.
     pub streams: Vec<NamedStream>,
+    /// What happened to streams and lines: the place of the stream in `streams`, and what.
+    pub notices: Vec<(usize, Notice)>,
+    /// How many notices there were.
+    pub control: ControlReport,
+    /// Whether every gap is listed.
+    pub explain_gaps: bool,
     /// Latencies.
     pub latencies: Latencies,
     /// Cost counters.
@@ -137,6 +145,11 @@ pub struct Report {
     pub machine: Value,
     /// The configuration's hash.
     pub config_hash: String,
+    /// What happened to streams and lines, by topic.
+    pub control: ControlReport,
+    /// Every gap, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<Vec<GapReport>>,
     /// Further keys.
     #[serde(flatten)]
     pub further: Map<String, Value>,
@@ -145,7 +158,7 @@ pub struct Report {
 }
 
 /// The top-level keys of the contract, which [`ReportInput::further`] must not repeat.
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 11] = [
     "ledger",
     "streams",
     "queues",
@@ -155,6 +168,8 @@ const KEYS: [&str; 9] = [
     "events_per_s",
     "machine",
     "config_hash",
+    "control",
+    "gaps",
 ];
 
 impl Report {
@@ -183,6 +198,8 @@ impl Report {
         });
         Report {
             ledger: LedgerReport::new(&input.ledger, &streams),
+            control: input.control,
+            gaps: input.explain_gaps.then(|| gaps(&input.notices, &streams)),
             streams,
             queues: QueuesReport {
                 realtime: queue(Class::Realtime),

@@ -2,6 +2,7 @@
 
 use super::books::UnequalSides;
 use crate::event::Protocol;
+use crate::feed::StreamStatus;
 use crate::ledger::{LineBook, Percentiles, StreamBook};
 use serde::{Serialize, Serializer};
 
@@ -14,6 +15,8 @@ pub struct NamedStream {
     pub name: String,
     /// The sender's session as people write it; empty where the protocol has none.
     pub session: String,
+    /// How it stood in the end.
+    pub status: StreamStatus,
     /// Its counters. `book.lines` is not read: `lines` is.
     pub book: StreamBook,
     /// Its lines that were seen or configured.
@@ -25,6 +28,8 @@ pub struct NamedStream {
 pub struct NamedLine {
     /// Its name, such as "A".
     pub name: String,
+    /// Its number within the feed.
+    pub index: u8,
     /// Its counters.
     pub book: LineBook,
     /// How late its later copies were, ns of wire time; `None` where no wire times are comparable.
@@ -69,6 +74,18 @@ pub struct StreamReport {
     pub expected: u64,
     /// Sequence numbers seen on any line.
     pub seen: u64,
+    /// How it stood in the end: unknown, backfill, synchronized, gap_fill, stale or ended.
+    pub status: &'static str,
+    /// Ranges of numbers that were skipped at first, whatever became of them.
+    pub gaps_opened: u64,
+    /// Numbers that another line brought out of such a range.
+    pub filled: u64,
+    /// Numbers that a recovery brought out of such a range.
+    pub recovered: u64,
+    /// Messages that were held back behind a gap.
+    pub held: u64,
+    /// Times that a loss made it stale.
+    pub times_stale: u64,
 }
 
 /// A line in a report. Keys up to `late_ns` are a contract.
@@ -86,6 +103,15 @@ pub struct LineReport {
     pub late_ns: Option<Percentiles>,
     /// Sequence numbers that it brought later than another line, or again.
     pub duplicates: u64,
+    /// Sequence numbers that it did not bring, from the first one on that it did.
+    pub missing: u64,
+    /// Times that it was silent while another line went on.
+    pub silences: u64,
+    /// Times that it was taken for dead.
+    pub deaths: u64,
+    /// Its number within the feed, for listings.
+    #[serde(skip)]
+    pub index: u8,
 }
 
 fn as_map<S: Serializer>(pairs: &[(String, u64)], serializer: S) -> Result<S::Ok, S::Error> {
@@ -101,6 +127,10 @@ impl From<NamedLine> for LineReport {
             only: line.book.only,
             late_ns: line.late.filter(|late| late.count > 0),
             duplicates: line.book.duplicates,
+            missing: line.book.missing,
+            silences: line.book.silences,
+            deaths: line.book.deaths,
+            index: line.index,
         }
     }
 }
@@ -138,6 +168,12 @@ impl From<NamedStream> for StreamReport {
             rejected: book.rejected,
             expected: book.expected,
             seen: book.seen,
+            status: stream.status.name(),
+            gaps_opened: book.gaps_opened,
+            filled: book.filled,
+            recovered: book.recovered,
+            held: book.held,
+            times_stale: book.times_stale,
         }
     }
 }
@@ -170,6 +206,7 @@ mod tests {
             protocol,
             name: "s".to_owned(),
             session: String::new(),
+            status: StreamStatus::Synchronized,
             book,
             lines: Vec::new(),
         })

@@ -3,6 +3,7 @@
 use super::books::{
     ConnectionsReport, Counts, EventsReport, FramesReport, KernelReport, MessagesReport, UnequalSides,
 };
+use super::control::{ControlReport, GapReport, explain_gaps};
 use super::curve::text_plot;
 use super::decode::{CaptureFacts, DecodeReport};
 use super::run::{QueueReport, Report};
@@ -16,6 +17,7 @@ use crate::ledger::Percentiles;
 pub fn summarize(report: &Report, style: Style) -> String {
     let mut out = String::new();
     streams(&report.streams, style, &mut out);
+    gaps(report.gaps.as_deref(), &report.control, style, &mut out);
     queues(report, style, &mut out);
     latencies(report, style, &mut out);
     hot_path(report, style, &mut out);
@@ -52,6 +54,7 @@ pub fn summarize_decode(report: &DecodeReport, style: Style) -> String {
     let mut out = String::new();
     captures(&report.capture, report.flows.as_ref(), style, &mut out);
     streams(&report.streams, style, &mut out);
+    gaps(report.gaps.as_deref(), &report.control, style, &mut out);
     out.push_str(&style.heading("Ledger"));
     out.push('\n');
     frames(&report.frames, style, &mut out);
@@ -137,6 +140,7 @@ fn streams(streams: &[StreamReport], style: Style, out: &mut String) {
         "epochs",
         "gaps",
         "missing",
+        "status",
     ];
     let mut table = Table::new(3, &head);
     for stream in streams {
@@ -151,6 +155,7 @@ fn streams(streams: &[StreamReport], style: Style, out: &mut String) {
         ];
         let mut row = vec![stream.protocol.to_string(), printable(&stream.name), printable(&stream.session)];
         row.extend(counts.map(thousands));
+        row.push(stream.status.to_owned());
         table.row(row);
     }
     table.render(style, out);
@@ -159,8 +164,24 @@ fn streams(streams: &[StreamReport], style: Style, out: &mut String) {
     out.push('\n');
 }
 
+/// How gaps ended, or every one of them where that was asked for.
+fn gaps(gaps: Option<&[GapReport]>, control: &ControlReport, style: Style, out: &mut String) {
+    if let Some(gaps) = gaps {
+        out.push_str(&explain_gaps(gaps, control, style));
+        out.push('\n');
+    }
+    if control.topics.is_empty() {
+        return;
+    }
+    let topics: Vec<String> =
+        control.topics.iter().map(|(topic, count)| format!("{topic} {}", thousands(*count))).collect();
+    line(out, "notices", &topics.join(", "));
+    out.push('\n');
+}
+
 fn lines(streams: &[StreamReport], style: Style, out: &mut String) {
-    let head = ["stream", "line", "packets", "wins", "duplicates", "only here", "late p50", "late p99"];
+    let head =
+        ["stream", "line", "packets", "wins", "duplicates", "only here", "missing", "late p50", "late p99"];
     let mut table = Table::new(2, &head);
     for stream in streams {
         for line in &stream.lines {
@@ -168,7 +189,7 @@ fn lines(streams: &[StreamReport], style: Style, out: &mut String) {
                 line.late_ns.as_ref().map_or_else(|| "-".to_owned(), |late| duration(pick(late)))
             };
             let mut row = vec![printable(&stream.name), printable(&line.name)];
-            row.extend([line.packets, line.wins, line.duplicates, line.only].map(thousands));
+            row.extend([line.packets, line.wins, line.duplicates, line.only, line.missing].map(thousands));
             row.extend([late(|l| l.p50), late(|l| l.p99)]);
             table.row(row);
         }

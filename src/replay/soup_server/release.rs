@@ -48,7 +48,7 @@ impl Release {
     pub(super) fn frame(&mut self, now: Nanos, store: &mut MessageStore) -> bool {
         // A looped capture comes again as new messages, not as copies.
         if self.source.begins_again() {
-            self.intake.begin_again();
+            self.intake.begin_again(&mut Into { store: &mut *store, not_itch: &mut self.not_itch });
         }
         let Release { source, intake, bytes, not_itch, .. } = self;
         let budget = Budget { frames: 1, bytes: usize::MAX };
