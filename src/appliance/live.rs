@@ -5,7 +5,7 @@
 use super::crew::{self, Boards, Homecoming};
 use super::{ApplianceError, Outcome, assemble, intake_settings, network};
 use crate::config::{
-    AttachWish as ConfigAttach, DriveMode as ConfigDrive, Interface, QueuesWish, Settings, ZeroCopyWish,
+    AttachWish as ConfigAttach, DriveMode as ConfigDrive, Feed, Interface, QueuesWish, Settings, ZeroCopyWish,
 };
 use crate::feed::ProducerRecord;
 use crate::ledger::KernelBook;
@@ -13,9 +13,12 @@ use crate::limits::LANES_PER_SHARD_MAX;
 use crate::os::{self, Clock, StopFlag};
 use crate::runtime::{Drive, ThreadingPlan};
 use crate::source::host::{HostCounts, HostMetrics};
+use crate::source::members::{self, MemberLimits, Members, MembershipFact};
 use crate::source::xdp::{
     AttachWish, CopyMode, DriveMode, LaneSettings, Steering, SteeringSettings, XdpError, XdpSource,
 };
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How often the waiting thread looks at signals and the clock.
@@ -45,6 +48,8 @@ pub struct LivePlan {
     pub shards: usize,
     /// NUMA node of the first interface that has one.
     pub node: Option<u32>,
+    /// What is not as one would expect.
+    pub remarks: Vec<String>,
 }
 
 /// What a live run turned out to be made of, once everything is attached.
@@ -68,6 +73,8 @@ pub struct LiveOutcome {
     pub producers: Vec<ProducerRecord>,
     /// What the host metrics counted, where they are collected.
     pub host: Option<HostCounts>,
+    /// The multicast groups that were joined.
+    pub memberships: Vec<MembershipFact>,
     /// Lines as in [`LiveParts`].
     pub lines: Vec<String>,
 }
@@ -105,7 +112,25 @@ pub fn plan_live(settings: &Settings) -> Result<LivePlan, ApplianceError> {
     }
     let shards = settings.threads.shards.min(lanes.len()).max(network::shards_needed(settings));
     let threads = crew::plan(settings, shards, Drive::Live)?;
-    Ok(LivePlan { lanes, threads, shards, node })
+    let remarks = lines_apart(settings, &lanes);
+    Ok(LivePlan { lanes, threads, shards, node, remarks })
+}
+
+/// A remark for each feed whose lines may come to different shards, where nothing arbitrates them.
+fn lines_apart(settings: &Settings, lanes: &[PlannedLane]) -> Vec<String> {
+    let apart = settings.feeds.iter().filter(|feed| {
+        let reached = lanes.iter().filter(|lane| feed.lines.iter().any(|line| line.comes_in_by(&lane.name)));
+        let shards: BTreeSet<usize> = reached.map(|lane| lane.shard).collect();
+        feed.lines.len() > 1 && shards.len() > 1
+    });
+    let remark = |feed: &Feed| {
+        format!(
+            "feed {}: its lines come in by queues of several shards, and lines on different shards are not arbitrated: each \
+             is a stream of its own; write threads.shards = 1, or have their packets steered to queues of one shard",
+            feed.name
+        )
+    };
+    apart.map(remark).collect()
 }
 
 fn queues(interface: &Interface, there: u32) -> Result<Vec<u32>, ApplianceError> {
@@ -137,7 +162,11 @@ pub fn run_live(
     watch: &mut dyn FnMut(&Boards),
 ) -> Result<LiveOutcome, ApplianceError> {
     let plan = plan_live(settings)?;
-    let mut parts = LiveParts::default();
+    let memberships = members::wanted(settings);
+    let limits = MemberLimits::read(Path::new("/"));
+    // Before anything is attached: what can't be joined is known from the limits alone.
+    members::place(&memberships, &limits)?;
+    let mut parts = LiveParts { lines: plan.remarks.clone(), ..LiveParts::default() };
     let steering = attach(settings, &mut parts)?;
     let sources = open_lanes(settings, &plan, &steering, &mut parts)?;
     let clock = Clock::new();
@@ -148,14 +177,21 @@ pub fn run_live(
     let assembly =
         assemble(settings, &intake_settings(settings), sources, plan.node, clock)?.with_ports(ports);
     parts.lines.extend(assembly.pools.iter().map(ToString::to_string));
+    // Last, so that what comes then finds rings that are polled soon.
+    let mut members = Members::join(memberships, &limits)?;
+    parts.lines.extend(members.lines());
     let started = Instant::now();
     let crew = crew::start(assembly, &plan.threads, settings, clock)?;
     parts.boards = crew.boards.clone();
     ready(&parts);
     while !stop.is_set() && !crew.has_ended() && duration.is_none_or(|limit| started.elapsed() < limit) {
         watch(&crew.boards);
+        members.watch(Instant::now());
         std::thread::sleep(WATCH_INTERVAL);
     }
+    let memberships = members.facts();
+    // The groups are left here; frames on their way are still taken.
+    drop(members);
     // First, so that what it has sent is still taken.
     let host = host.map(HostMetrics::stop);
     crew.stop();
@@ -175,6 +211,7 @@ pub fn run_live(
         doorbells: doorbells + port_calls,
         producers,
         host,
+        memberships,
         lines: parts.lines,
     })
 }
@@ -197,12 +234,11 @@ fn kernel_book(lanes: Option<KernelBook>, steering: &[Steering]) -> Result<Kerne
 }
 
 fn attach(settings: &Settings, parts: &mut LiveParts) -> Result<Vec<Steering>, ApplianceError> {
-    let rules: Vec<_> = settings.destinations().map(|(destination, _, _)| destination).collect();
     let mut attached = Vec::new();
     for interface in &settings.interfaces {
         let steering = Steering::attach(&SteeringSettings {
             interface: interface.name.clone(),
-            rules: rules.clone(),
+            rules: settings.lines_by(&interface.name).map(|line| line.destination).collect(),
             hardware_time: true,
             napi_threads: interface.drive == ConfigDrive::NapiThread,
             mode: match interface.attach {
