@@ -123,12 +123,13 @@ impl Members {
             // An error says that it was no member any more.
             let _ = os::leave_group(&self.sockets[joined.socket], group, source, joined.interface);
         }
-        let mut all = true;
+        let (mut again, mut all) = (0, true);
         for joined in self.members.iter_mut().filter(on_it) {
             let Membership { group, source, .. } = joined.fact.membership;
             joined.interface = interface;
             match os::join_group(&self.sockets[joined.socket], group, source, interface) {
                 Ok(()) => {
+                    again += 1;
                     joined.fact.rejoins += 1;
                     joined.fact.refused = None;
                 }
@@ -142,6 +143,9 @@ impl Members {
                     joined.fact.refused = Some(told);
                 }
             }
+        }
+        if all {
+            tracing::warn!("{name} was down and is up again: joined its {again} multicast memberships again");
         }
         all
     }
@@ -171,6 +175,10 @@ mod tests {
 
     fn on_loopback(group: [u8; 4], source: Option<[u8; 4]>) -> Membership {
         Membership { interface: "lo".to_owned(), group: group.into(), source: source.map(IpAddr::from) }
+    }
+
+    fn numbered(first: u8, number: usize) -> Membership {
+        on_loopback([first, (number >> 16) as u8, (number >> 8) as u8, number as u8], None)
     }
 
     /// Whether a group of this machine's loopback is joined; by the kernel's own list, in its own byte order.
@@ -222,7 +230,7 @@ mod tests {
     fn more_groups_than_a_socket_takes_go_to_further_ones() {
         let limits = MemberLimits::read(Path::new("/"));
         let count = limits.groups_v4 + 3;
-        let wanted = (0..count).map(|n| on_loopback([239, 255, 89, n as u8], None)).collect();
+        let wanted = (0..count).map(|n| numbered(239, n)).collect();
         let members = Members::join(wanted, &limits).expect("loopback takes it");
         assert_eq!((members.sockets.len(), members.facts().len()), (2, count));
     }
@@ -235,7 +243,7 @@ mod tests {
         assert!(told.contains("239.255.88.4 on nosuch0") && told.contains("`ip link`"), "{told}");
         // Told that the kernel allows more than it does, we meet its own limit.
         let wrong = MemberLimits { groups_v4: 100_000, ..limits };
-        let wanted = (0..=limits.groups_v4).map(|n| on_loopback([239, 255, 90, n as u8], None)).collect();
+        let wanted = (0..=limits.groups_v4).map(|n| numbered(238, n)).collect();
         let error = Members::join(wanted, &wrong).expect_err("one too many");
         assert!(error.machine_lacks());
         let told = error.to_string();
