@@ -8,7 +8,7 @@ const FEED: &str = "[[feed]]\nname = 'f'\nprotocol = 'iex-tp'\n";
 
 #[test]
 fn shipped_files_are_right() {
-    for name in ["appliance", "lab-veth", "demo", "native-ingest"] {
+    for name in ["appliance", "lab-veth", "lab-lines", "demo", "native-ingest"] {
         let path = format!("{}/config/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         let settings = Settings::load(&path).unwrap_or_else(|error| panic!("{error}"));
         settings.check_runnable().unwrap_or_else(|error| panic!("{error}"));
