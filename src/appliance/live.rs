@@ -311,3 +311,34 @@ fn lane_settings(interface: &Interface, queue: u32) -> LaneSettings {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_may_part_are_remarked_upon() {
+        let text = "[[interface]]\nname = 'x'\n[[interface]]\nname = 'y'\n\
+                    [[feed]]\nname = 'apart'\nprotocol = 'cme-mdp3'\nlines = [\
+                    { name = 'A', destination = '224.0.31.1:1', interface = 'x' }, \
+                    { name = 'B', destination = '224.0.32.1:1', interface = 'y' }]\n\
+                    [[feed]]\nname = 'together'\nprotocol = 'cme-mdp3'\nlines = [\
+                    { name = 'A', destination = '224.0.31.2:1', interface = 'x' }, \
+                    { name = 'B', destination = '224.0.32.2:1', interface = 'x' }]\n\
+                    [[feed]]\nname = 'alone'\nprotocol = 'cme-mdp3'\n\
+                    lines = [{ name = 'A', destination = '224.0.31.3:1' }]\n";
+        let settings = Settings::from_text(text, "test").unwrap_or_else(|error| panic!("{error}"));
+        let lane = |interface: usize, name: &str, shard| PlannedLane {
+            interface,
+            name: name.to_owned(),
+            queue: 0,
+            shard,
+        };
+        let remarks = lines_apart(&settings, &[lane(0, "x", 0), lane(1, "y", 1)]);
+        assert_eq!(remarks.len(), 1);
+        assert!(remarks[0].starts_with("feed apart:") && remarks[0].contains("threads.shards = 1"));
+        assert!(lines_apart(&settings, &[lane(0, "x", 1), lane(1, "y", 1)]).is_empty());
+        let two_queues = lines_apart(&settings, &[lane(0, "x", 0), lane(0, "x", 1), lane(1, "y", 0)]);
+        assert_eq!(two_queues.len(), 2, "{two_queues:#?}");
+    }
+}
