@@ -103,7 +103,7 @@ impl Lines {
     fn flap(&self, namespace: &str, end: &str, running: &mut Running) {
         run("ip", &format!("-n {namespace} link set {end} down"));
         run("ip", &format!("-n {namespace} link set {end} up"));
-        running.wait_for(|line| line.contains("is up again: joined its 1 multicast memberships again"));
+        running.wait_for(|line| line.contains("is up again: its multicast groups are joined again (1)"));
     }
 }
 

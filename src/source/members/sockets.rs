@@ -123,9 +123,10 @@ impl Members {
             // An error says that it was no member any more.
             let _ = os::leave_group(&self.sockets[joined.socket], group, source, joined.interface);
         }
-        let (mut again, mut all) = (0, true);
+        let (mut again, mut all, mut is_another) = (0, true, false);
         for joined in self.members.iter_mut().filter(on_it) {
             let Membership { group, source, .. } = joined.fact.membership;
+            is_another |= joined.interface != interface;
             joined.interface = interface;
             match os::join_group(&self.sockets[joined.socket], group, source, interface) {
                 Ok(()) => {
@@ -144,8 +145,15 @@ impl Members {
                 }
             }
         }
+        if is_another {
+            tracing::warn!(
+                "{name} was removed and made again, and its XDP program and lanes are gone: restart Sluice to receive from it"
+            );
+        }
         if all {
-            tracing::warn!("{name} was down and is up again: joined its {again} multicast memberships again");
+            tracing::warn!(
+                "{name} was down and is up again: its multicast groups are joined again ({again})"
+            );
         }
         all
     }
