@@ -3,7 +3,7 @@
 use super::ApplianceError;
 use crate::agents::{OutletParts, ProcessorAgent, ProcessorParts, Shard, Tally};
 use crate::config::{Admission, HugeWish as ConfigHuge, Settings};
-use crate::event::{Class, ShardId};
+use crate::event::{Class, Destination, ShardId};
 use crate::feed::{FeedLine, IntakeSettings};
 use crate::limits::{ENDPOINTS_MAX, STREAMS_MAX};
 use crate::os::{Clock, HugeWish, MemoryWish};
@@ -11,6 +11,7 @@ use crate::pool::{Bill, Demand, Pool, PoolReport, ReturnPort, SlotReader};
 use crate::process::ClassTable;
 use crate::queue::{QueueConsumer, QueueProducer, queue};
 use crate::source::FrameSource;
+use std::net::SocketAddr;
 
 /// Tickets that a processor pops in one turn, for the pool's bill.
 const PROCESSOR_BATCH: u32 = 256;
@@ -39,6 +40,8 @@ pub fn intake_settings(settings: &Settings) -> IntakeSettings {
             line_name: line_record.name.clone(),
             line: line as u8,
             destination: line_record.destination,
+            // In the form that addresses have in packets, which is a destination's.
+            source: line_record.source.map(|source| Destination::from(SocketAddr::new(source, 0)).address),
             protocol: record.protocol,
         })
     });

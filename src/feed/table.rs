@@ -90,6 +90,7 @@ impl StreamTable {
             protocol: Some(line.protocol),
             feed: Some(line.feed),
             line: line.line,
+            source: line.source,
             last: None,
         });
     }
@@ -104,6 +105,7 @@ impl StreamTable {
             protocol: Some(protocol),
             feed: Some(feed),
             line: 0,
+            source: None,
             last: None,
         });
         self.endpoints_max += 1;
@@ -130,7 +132,8 @@ impl StreamTable {
     /// Enters an endpoint that nobody configured; `None` when the table is full.
     #[cold]
     pub fn admit_endpoint(&mut self, destination: Destination) -> Option<EndpointIndex> {
-        let endpoint = Endpoint { destination, protocol: None, feed: None, line: 0, last: None };
+        let endpoint =
+            Endpoint { destination, protocol: None, feed: None, line: 0, source: None, last: None };
         (self.endpoints.len() < self.endpoints_max).then(|| self.enter(endpoint))
     }
 
@@ -147,7 +150,14 @@ impl StreamTable {
         }
         let index = EndpointIndex(self.endpoints.len() as u32);
         let protocol = Some(protocol);
-        self.endpoints.push(Endpoint { destination, protocol, feed: None, line: 0, last: None });
+        self.endpoints.push(Endpoint {
+            destination,
+            protocol,
+            feed: None,
+            line: 0,
+            source: None,
+            last: None,
+        });
         Some(index)
     }
 
