@@ -12,7 +12,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn check_config_accepts_the_shipped_files() {
-    for name in ["appliance", "lab-veth", "demo", "native-ingest"] {
+    for name in ["appliance", "lab-veth", "lab-lines", "demo", "native-ingest"] {
         let path = format!("{}/config/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         let output = sluice(&["check-config", &path]);
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));

@@ -8,7 +8,7 @@ const FEED: &str = "[[feed]]\nname = 'f'\nprotocol = 'iex-tp'\n";
 
 #[test]
 fn shipped_files_are_right() {
-    for name in ["appliance", "lab-veth", "demo", "native-ingest"] {
+    for name in ["appliance", "lab-veth", "lab-lines", "demo", "native-ingest"] {
         let path = format!("{}/config/{name}.toml", env!("CARGO_MANIFEST_DIR"));
         let settings = Settings::load(&path).unwrap_or_else(|error| panic!("{error}"));
         settings.check_runnable().unwrap_or_else(|error| panic!("{error}"));
@@ -83,6 +83,7 @@ const WRONG: &[Wrong] = &[
         3,
         &["feed[0].protocol", "moldudp64-itch50"],
     ),
+    Wrong("[[interface]]\nname = 'x'\njoin = 'no'\n", 3, &["interface[0].join", "boolean"]),
     Wrong("[threads]\nshards = 0\n", 2, &["threads.shards", "is 0", "1 to 64"]),
     Wrong("[threads]\nburst = 65\n", 2, &["threads.burst", "is 65", "1 to 64 frames"]),
     Wrong("[threads]\nfifo_priority = 100\n", 2, &["threads.fifo_priority", "is 100", "1 to 99"]),
@@ -106,6 +107,44 @@ const WRONG: &[Wrong] = &[
     Wrong("[classes.cme-mdp3]\n32 = 'urgent'\n", 2, &["classes.cme-mdp3.32", "urgent", "realtime"]),
     Wrong("[classes.cme]\n32 = 'batch'\n", 1, &["classes.cme", "unknown protocol", "cme-mdp3"]),
 ];
+
+/// A line of a feed on interfaces x and y, what is written into it, and what the message about it says.
+const WRONG_LINES: &[(&str, &str, &[&str])] = &[
+    ("239.1.1.1:9", "interface = 'z'", &["lines[0].interface", "\"z\"", "are of x, y"]),
+    ("239.1.1.1:9", "source = 'z'", &["lines[0].source", "IP address"]),
+    ("239.1.1.1:9", "source = '239.1.1.2'", &["lines[0].source", "239.1.1.2", "one sender"]),
+    ("239.1.1.1:9", "source = '0.0.0.0'", &["lines[0].source", "0.0.0.0", "one sender"]),
+    ("239.1.1.1:9", "source = '255.255.255.255'", &["lines[0].source", "one sender"]),
+    ("239.1.1.1:9", "source = '2001:db8::1'", &["lines[0].source", "239.1.1.1:9", "destination's family"]),
+    ("[ff3e::1]:9", "source = '192.0.2.1'", &["lines[0].source", "[ff3e::1]:9", "destination's family"]),
+    ("10.0.0.1:9", "source = '192.0.2.1'", &["lines[0].source", "10.0.0.1:9", "no multicast group"]),
+];
+
+#[test]
+fn lines_name_interfaces_and_senders_that_can_be() {
+    let interfaces = "[[interface]]\nname = 'x'\n[[interface]]\nname = 'y'\njoin = false\n";
+    let feed = |to: &str, more: &str| {
+        format!("{interfaces}{FEED}lines = [{{ name = 'A', destination = '{to}', {more} }}]\n")
+    };
+    for (to, wrong, words) in WRONG_LINES {
+        expect(&feed(to, wrong), 9, words);
+    }
+    expect(&feed("239.1.1.1:9", "interface = 'x'"), 4, &["interface[1].name", "names another interface"]);
+    let alone = format!("{FEED}lines = [{{ name = 'A', destination = '239.1.1.1:9', interface = 'x' }}]\n");
+    expect(&alone, 4, &["lines[0].interface", "no [[interface]] table"]);
+}
+
+#[test]
+fn lines_are_of_one_interface_or_of_all() {
+    let lines = "lines = [{ name = 'A', destination = '239.1.1.1:9', interface = 'x', source = '::ffff:192.0.2.7' }, \
+                 { name = 'B', destination = '239.1.1.2:9' }]\n";
+    let text = format!("[[interface]]\nname = 'x'\n[[interface]]\nname = 'y'\njoin = false\n{FEED}{lines}");
+    let settings = Settings::from_text(&text, "right.toml").unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(settings.interfaces.iter().map(|one| one.join).collect::<Vec<_>>(), [true, false]);
+    let by = |name: &str| settings.lines_by(name).map(|line| line.name.clone()).collect::<Vec<_>>();
+    assert_eq!((by("x"), by("y")), (vec!["A".to_owned(), "B".to_owned()], vec!["B".to_owned()]));
+    assert_eq!(settings.feeds[0].lines[0].source, Some(std::net::IpAddr::from([192, 0, 2, 7])));
+}
 
 const TCP: &str = "[[listen]]\nname = 'l'\nsource = 'tcp'\naddress = '127.0.0.1:9000'\nprotocol = 'native'\n";
 const UNIX: &str = "[[listen]]\nname = 'u'\nsource = 'unix'\nprotocol = 'native'\n";

@@ -268,7 +268,8 @@ fn wire(contender: Contender, load: Load, tuning: Tuning, clock: Clock) -> Resul
             .push(ProcessorAgent::new(ProcessorParts { class, processor, consumer, readers, ports }, clock));
     }
     let producers = producers.try_into().map_err(|_| "a queue of each class has one producer")?;
-    let outlet = OutletParts { pool, classes: ClassTable::default(), producers, clock, can_wait: true };
+    let outlet =
+        OutletParts { pool, classes: ClassTable::default(), producers, held_max: 0, clock, can_wait: true };
     let producers = Producers::allocate(settings.network.producers_max, &[], None);
     let shard =
         Shard::new(ShardId(0), Vec::new(), &intake_settings(&settings), outlet, settings.threads.burst)

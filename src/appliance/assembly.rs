@@ -3,7 +3,7 @@
 use super::ApplianceError;
 use crate::agents::{NoticeReader, OutletParts, ProcessorAgent, ProcessorParts, Shard, Tally, notice_way};
 use crate::config::{Admission, DeliveryWish, HugeWish as ConfigHuge, Integrity, Settings};
-use crate::event::{Class, Nanos, ShardId};
+use crate::event::{Class, Destination, Nanos, ShardId};
 use crate::feed::{Delivery, FeedLine, FeedPolicy, IntakeSettings};
 use crate::limits::{ENDPOINTS_MAX, HELD_MAX, STREAMS_MAX};
 use crate::os::{Clock, HugeWish, MemoryWish};
@@ -11,6 +11,7 @@ use crate::pool::{Bill, Demand, Pool, PoolReport, ReturnPort, SlotReader};
 use crate::process::ClassTable;
 use crate::queue::{QueueConsumer, QueueProducer, queue};
 use crate::source::FrameSource;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Tickets that a processor pops in one turn, for the pool's bill.
@@ -42,6 +43,8 @@ pub fn intake_settings(settings: &Settings) -> IntakeSettings {
             line_name: line_record.name.clone(),
             line: line as u8,
             destination: line_record.destination,
+            // In the form that addresses have in packets, which is a destination's.
+            source: line_record.source.map(|source| Destination::from(SocketAddr::new(source, 0)).address),
             protocol: record.protocol,
         })
     });

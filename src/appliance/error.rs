@@ -9,6 +9,7 @@ use crate::runtime::RuntimeError;
 use crate::sink::{ProducerFileError, SinkError};
 use crate::source::capture::CaptureError;
 use crate::source::host::HostError;
+use crate::source::members::MembersError;
 use crate::source::net::NetError;
 use crate::source::xdp::XdpError;
 
@@ -27,6 +28,9 @@ pub enum ApplianceError {
     /// Byte streams or datagrams can't be received.
     #[error(transparent)]
     Net(#[from] NetError),
+    /// Multicast groups can't be joined.
+    #[error(transparent)]
+    Members(#[from] MembersError),
     /// Producers can't be remembered.
     #[error(transparent)]
     Producers(#[from] ProducerFileError),
@@ -82,6 +86,7 @@ impl ApplianceError {
             ApplianceError::Config(_) | ApplianceError::Usage(_) => Exit::Usage,
             ApplianceError::Xdp(error) if error.machine_lacks() => Exit::MachineLacks,
             ApplianceError::Net(error) if error.machine_lacks() => Exit::MachineLacks,
+            ApplianceError::Members(error) if error.machine_lacks() => Exit::MachineLacks,
             ApplianceError::Host(_) => Exit::MachineLacks,
             ApplianceError::Pool(_) | ApplianceError::NoZeroCopy { .. } => Exit::MachineLacks,
             ApplianceError::Os(error) if error.machine_lacks() => Exit::MachineLacks,

@@ -5,7 +5,7 @@
 use super::crew::{self, Boards, Homecoming};
 use super::{ApplianceError, Outcome, assemble, intake_settings, network};
 use crate::config::{
-    AttachWish as ConfigAttach, DriveMode as ConfigDrive, Interface, QueuesWish, Settings, ZeroCopyWish,
+    AttachWish as ConfigAttach, DriveMode as ConfigDrive, Feed, Interface, QueuesWish, Settings, ZeroCopyWish,
 };
 use crate::event::ShardId;
 use crate::feed::{Notice, ProducerRecord};
@@ -14,9 +14,12 @@ use crate::limits::LANES_PER_SHARD_MAX;
 use crate::os::{self, Clock, StopFlag};
 use crate::runtime::{Drive, ThreadingPlan};
 use crate::source::host::{HostCounts, HostMetrics};
+use crate::source::members::{self, MemberLimits, Members, MembershipFact};
 use crate::source::xdp::{
     AttachWish, CopyMode, DriveMode, LaneSettings, Steering, SteeringSettings, XdpError, XdpSource,
 };
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How often the waiting thread looks at signals and the clock.
@@ -46,6 +49,8 @@ pub struct LivePlan {
     pub shards: usize,
     /// NUMA node of the first interface that has one.
     pub node: Option<u32>,
+    /// What is not as one would expect.
+    pub remarks: Vec<String>,
 }
 
 /// What a live run turned out to be made of, once everything is attached.
@@ -69,6 +74,8 @@ pub struct LiveOutcome {
     pub producers: Vec<ProducerRecord>,
     /// What the host metrics counted, where they are collected.
     pub host: Option<HostCounts>,
+    /// The multicast groups that were joined.
+    pub memberships: Vec<MembershipFact>,
     /// Lines as in [`LiveParts`].
     pub lines: Vec<String>,
 }
@@ -106,7 +113,25 @@ pub fn plan_live(settings: &Settings) -> Result<LivePlan, ApplianceError> {
     }
     let shards = settings.threads.shards.min(lanes.len()).max(network::shards_needed(settings));
     let threads = crew::plan(settings, shards, Drive::Live)?;
-    Ok(LivePlan { lanes, threads, shards, node })
+    let remarks = lines_apart(settings, &lanes);
+    Ok(LivePlan { lanes, threads, shards, node, remarks })
+}
+
+/// A remark for each feed whose lines may come to different shards, where nothing arbitrates them.
+fn lines_apart(settings: &Settings, lanes: &[PlannedLane]) -> Vec<String> {
+    let apart = settings.feeds.iter().filter(|feed| {
+        let reached = lanes.iter().filter(|lane| feed.lines.iter().any(|line| line.comes_in_by(&lane.name)));
+        let shards: BTreeSet<usize> = reached.map(|lane| lane.shard).collect();
+        feed.lines.len() > 1 && shards.len() > 1
+    });
+    let remark = |feed: &Feed| {
+        format!(
+            "feed {}: its lines come in by queues of several shards, and lines on different shards are not arbitrated: each \
+             is a stream of its own; write threads.shards = 1, or have their packets steered to queues of one shard",
+            feed.name
+        )
+    };
+    apart.map(remark).collect()
 }
 
 fn queues(interface: &Interface, there: u32) -> Result<Vec<u32>, ApplianceError> {
@@ -139,7 +164,11 @@ pub fn run_live(
     told: &mut dyn FnMut(ShardId, &Notice),
 ) -> Result<LiveOutcome, ApplianceError> {
     let plan = plan_live(settings)?;
-    let mut parts = LiveParts::default();
+    let memberships = members::wanted(settings);
+    let limits = MemberLimits::read(Path::new("/"));
+    // Before anything is attached: what can't be joined is known from the limits alone.
+    members::place(&memberships, &limits)?;
+    let mut parts = LiveParts { lines: plan.remarks.clone(), ..LiveParts::default() };
     let steering = attach(settings, &mut parts)?;
     let sources = open_lanes(settings, &plan, &steering, &mut parts)?;
     let clock = Clock::new();
@@ -150,6 +179,9 @@ pub fn run_live(
     let assembly =
         assemble(settings, &intake_settings(settings), sources, plan.node, clock)?.with_ports(ports);
     parts.lines.extend(assembly.pools.iter().map(ToString::to_string));
+    // Last, so that what comes then finds rings that are polled soon.
+    let mut members = Members::join(memberships, &limits)?;
+    parts.lines.extend(members.lines());
     let started = Instant::now();
     let mut crew = crew::start(assembly, &plan.threads, settings, clock)?;
     parts.boards = crew.boards.clone();
@@ -157,8 +189,12 @@ pub fn run_live(
     while !stop.is_set() && !crew.has_ended() && duration.is_none_or(|limit| started.elapsed() < limit) {
         watch(&crew.boards);
         crew.listen(told);
+        members.watch(Instant::now());
         std::thread::sleep(WATCH_INTERVAL);
     }
+    let memberships = members.facts();
+    // The groups are left here; frames on their way are still taken.
+    drop(members);
     // First, so that what it has sent is still taken.
     let host = host.map(HostMetrics::stop);
     crew.stop();
@@ -178,6 +214,7 @@ pub fn run_live(
         doorbells: doorbells + port_calls,
         producers,
         host,
+        memberships,
         lines: parts.lines,
     })
 }
@@ -200,12 +237,11 @@ fn kernel_book(lanes: Option<KernelBook>, steering: &[Steering]) -> Result<Kerne
 }
 
 fn attach(settings: &Settings, parts: &mut LiveParts) -> Result<Vec<Steering>, ApplianceError> {
-    let rules: Vec<_> = settings.destinations().map(|(destination, _, _)| destination).collect();
     let mut attached = Vec::new();
     for interface in &settings.interfaces {
         let steering = Steering::attach(&SteeringSettings {
             interface: interface.name.clone(),
-            rules: rules.clone(),
+            rules: settings.lines_by(&interface.name).map(|line| line.destination).collect(),
             hardware_time: true,
             napi_threads: interface.drive == ConfigDrive::NapiThread,
             mode: match interface.attach {
@@ -276,5 +312,36 @@ fn lane_settings(interface: &Interface, queue: u32) -> LaneSettings {
             ConfigDrive::BusyPoll => DriveMode::BusyPoll,
             ConfigDrive::NapiThread => DriveMode::NapiThread,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_may_part_are_remarked_upon() {
+        let text = "[[interface]]\nname = 'x'\n[[interface]]\nname = 'y'\n\
+                    [[feed]]\nname = 'apart'\nprotocol = 'cme-mdp3'\nlines = [\
+                    { name = 'A', destination = '224.0.31.1:1', interface = 'x' }, \
+                    { name = 'B', destination = '224.0.32.1:1', interface = 'y' }]\n\
+                    [[feed]]\nname = 'together'\nprotocol = 'cme-mdp3'\nlines = [\
+                    { name = 'A', destination = '224.0.31.2:1', interface = 'x' }, \
+                    { name = 'B', destination = '224.0.32.2:1', interface = 'x' }]\n\
+                    [[feed]]\nname = 'alone'\nprotocol = 'cme-mdp3'\n\
+                    lines = [{ name = 'A', destination = '224.0.31.3:1' }]\n";
+        let settings = Settings::from_text(text, "test").unwrap_or_else(|error| panic!("{error}"));
+        let lane = |interface: usize, name: &str, shard| PlannedLane {
+            interface,
+            name: name.to_owned(),
+            queue: 0,
+            shard,
+        };
+        let remarks = lines_apart(&settings, &[lane(0, "x", 0), lane(1, "y", 1)]);
+        assert_eq!(remarks.len(), 1);
+        assert!(remarks[0].starts_with("feed apart:") && remarks[0].contains("threads.shards = 1"));
+        assert!(lines_apart(&settings, &[lane(0, "x", 1), lane(1, "y", 1)]).is_empty());
+        let two_queues = lines_apart(&settings, &[lane(0, "x", 0), lane(0, "x", 1), lane(1, "y", 0)]);
+        assert_eq!(two_queues.len(), 2, "{two_queues:#?}");
     }
 }

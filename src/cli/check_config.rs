@@ -2,7 +2,7 @@
 
 use super::output::print;
 use super::root::CheckConfigArgs;
-use crate::config::{Admission, ListenSource, Listener, Settings, UringMode};
+use crate::config::{Admission, Line, ListenSource, Listener, Settings, UringMode};
 use crate::event::Class;
 use crate::report::Exit;
 use std::fmt::Write as _;
@@ -27,12 +27,19 @@ fn describe(settings: &Settings) -> Result<String, std::fmt::Error> {
     for i in &settings.interfaces {
         writeln!(
             out,
-            "  interface {}: queues {}, drive {}, attach {}, zero-copy {}, rings of {}, hugepages {}",
-            i.name, i.queues, i.drive, i.attach, i.zero_copy, i.ring_entries, i.hugepages
+            "  interface {}: queues {}, drive {}, attach {}, zero-copy {}, rings of {}, hugepages {}{}",
+            i.name,
+            i.queues,
+            i.drive,
+            i.attach,
+            i.zero_copy,
+            i.ring_entries,
+            i.hugepages,
+            if i.join { "" } else { ", joins no group" }
         )?;
     }
     for feed in &settings.feeds {
-        let lines: Vec<String> = feed.lines.iter().map(|l| format!("{} {}", l.name, l.destination)).collect();
+        let lines: Vec<String> = feed.lines.iter().map(describe_line).collect();
         writeln!(out, "  feed {}: {}, {}", feed.name, feed.protocol, lines.join(", "))?;
     }
     describe_network(settings, &mut out)?;
@@ -63,6 +70,12 @@ fn describe(settings: &Settings) -> Result<String, std::fmt::Error> {
         writeln!(out, "  good for replays only: {error}")?;
     }
     Ok(out)
+}
+
+fn describe_line(line: &Line) -> String {
+    let source = line.source.map_or_else(String::new, |source| format!(" from {source}"));
+    let interface = line.interface.as_ref().map_or_else(String::new, |name| format!(" by {name}"));
+    format!("{} {}{source}{interface}", line.name, line.destination)
 }
 
 /// Listeners, connectors, what they share, and the host's figures: as far as there are any.

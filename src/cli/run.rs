@@ -45,6 +45,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     further.insert("sources".to_owned(), json!(live.lines));
     further.insert("threads".to_owned(), threads_value(&live.outcome.threads));
     further.insert("producers".to_owned(), producers_value(&live.producers));
+    further.insert("memberships".to_owned(), serde_json::to_value(&live.memberships)?);
     if let Some(host) = &live.host {
         let counts = json!({
             "samples": host.samples,
@@ -91,14 +92,15 @@ fn topology(plan: &LivePlan, as_json: bool) -> anyhow::Result<String> {
             .iter()
             .map(|lane| json!({ "interface": lane.name, "queue": lane.queue, "shard": lane.shard }))
             .collect();
-        let whole = json!({ "lanes": lanes, "numa_node": plan.node, "threads": plan.threads });
+        let whole = json!({ "lanes": lanes, "numa_node": plan.node, "threads": plan.threads, "remarks": plan.remarks });
         return Ok(format!("{}\n", serde_json::to_string_pretty(&whole)?));
     }
     let lanes = plan
         .lanes
         .iter()
         .map(|lane| format!("lane    {} queue {}: shard-{}\n", lane.name, lane.queue, lane.shard));
-    Ok(format!("{}{}", lanes.collect::<String>(), plan.threads))
+    let remarks = plan.remarks.iter().map(|remark| format!("remark  {remark}\n"));
+    Ok(format!("{}{}{}", lanes.collect::<String>(), plan.threads, remarks.collect::<String>()))
 }
 
 /// Status lines on standard error, now and then.

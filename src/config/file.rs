@@ -12,7 +12,7 @@ use garde::Validate;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The whole file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, Validate)]
@@ -71,6 +71,9 @@ pub(super) struct InterfaceTable {
     #[serde(default = "yes")]
     #[garde(skip)]
     pub(super) hugepages: bool,
+    #[serde(default = "yes")]
+    #[garde(skip)]
+    pub(super) join: bool,
 }
 
 /// `[[feed]]`.
@@ -96,6 +99,12 @@ pub(super) struct LineTable {
     pub(super) name: String,
     #[garde(custom(check::destination))]
     pub(super) destination: Endpoint,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    pub(super) interface: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    pub(super) source: Option<IpAddr>,
 }
 
 /// `[steering]`.

@@ -1,7 +1,7 @@
 //! Settings: typed, complete and checked; every part is handed to the agents that it concerns, and only that.
 
 use super::error::{ConfigError, Finding, line_of, line_of_key};
-use super::file::{ConfigFile, FeedTable, InterfaceTable};
+use super::file::{ConfigFile, FeedTable, InterfaceTable, LineTable};
 use super::integrity::Integrity;
 use super::network_file::ListenTable;
 use super::network_settings::{self as network, Connector, HostSettings, Listener, NetworkSettings};
@@ -10,6 +10,7 @@ use super::{network_validate, validate};
 use crate::event::{Class, Destination, Protocol};
 use crate::limits::SLOT_PAYLOAD_BYTES;
 use serde::Deserialize;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,6 +69,8 @@ pub struct Interface {
     pub ring_entries: u32,
     /// Whether the UMEM is asked for in hugepages.
     pub hugepages: bool,
+    /// Whether the multicast groups of its lines are joined on it.
+    pub join: bool,
 }
 
 /// A feed: one protocol on one to four lines.
@@ -90,6 +93,17 @@ pub struct Line {
     pub name: String,
     /// Where its packets are sent to.
     pub destination: Destination,
+    /// The one interface that it comes in by, which has a table; `None` for every interface.
+    pub interface: Option<String>,
+    /// The one sender of its packets, of the family of its multicast destination; `None` for any.
+    pub source: Option<IpAddr>,
+}
+
+impl Line {
+    /// Whether packets of this line are taken from the interface of that name.
+    pub fn comes_in_by(&self, interface: &str) -> bool {
+        self.interface.as_deref().is_none_or(|own| own == interface)
+    }
 }
 
 /// What happens to packets for destinations of no feed, once they reach a shard. The XDP program never
@@ -255,6 +269,11 @@ impl Settings {
         })
     }
 
+    /// Every line that comes in by the interface of that name, in the order of its feeds.
+    pub fn lines_by<'a>(&'a self, interface: &'a str) -> impl Iterator<Item = &'a Line> + 'a {
+        self.feeds.iter().flat_map(|feed| &feed.lines).filter(move |line| line.comes_in_by(interface))
+    }
+
     fn typed(file: &ConfigFile, origin: &str) -> Settings {
         let queues = &file.queues;
         Settings {
@@ -306,16 +325,25 @@ fn interface(table: &InterfaceTable) -> Interface {
         zero_copy: table.zero_copy,
         ring_entries: table.ring_entries,
         hugepages: table.hugepages,
+        join: table.join,
     }
 }
 
 fn feed(table: &FeedTable) -> Feed {
-    let lines = table.lines.iter();
     Feed {
         name: table.name.clone(),
         protocol: table.protocol,
-        lines: lines.map(|l| Line { name: l.name.clone(), destination: l.destination.0.into() }).collect(),
+        lines: table.lines.iter().map(line).collect(),
         integrity: Integrity::from(&table.integrity),
+    }
+}
+
+fn line(table: &LineTable) -> Line {
+    Line {
+        name: table.name.clone(),
+        destination: table.destination.0.into(),
+        interface: table.interface.clone(),
+        source: table.source.map(|source| source.to_canonical()),
     }
 }
 

@@ -9,8 +9,9 @@ use super::wishes::{AttachWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Destination, Protocol};
 use crate::limits::{self, LANES_PER_SHARD_MAX, LINES_MAX, SLOT_PAYLOAD_BYTES};
 use garde::Validate;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::net::IpAddr;
 
 /// A ring holds at least one burst.
 pub(super) const RING_ENTRIES_MIN: u32 = limits::BURST_MAX as u32;
@@ -196,6 +197,7 @@ pub(super) fn findings(file: &ConfigFile, text: &str) -> Vec<Finding> {
     lanes_fit_shards(file, &mut found);
     names_are_distinct(file, &mut found);
     feeds_together(&file.feed, &mut found);
+    lines_and_interfaces(file, &mut found);
     network_validate::together(file, &mut found);
     cpus_fit_shards(file, &mut found);
     classes_name_types(file, &mut found);
@@ -299,6 +301,59 @@ fn feeds_together(feeds: &[FeedTable], found: &mut Found) {
             }
         }
     }
+}
+
+/// Lines name interfaces that there are, and senders that can be; an interface without lines would receive nothing.
+fn lines_and_interfaces(file: &ConfigFile, found: &mut Found) {
+    let names: Vec<&str> = file.interface.iter().map(|table| table.name.as_str()).collect();
+    for (index, feed) in file.feed.iter().enumerate() {
+        for (line_index, line) in feed.lines.iter().enumerate() {
+            let key = |name: &str| format!("feed[{index}].lines[{line_index}].{name}");
+            if let Some(wanted) = line.interface.as_deref().filter(|wanted| !names.contains(wanted)) {
+                let there = match names.as_slice() {
+                    [] => "there is no [[interface]] table at all".to_owned(),
+                    names => format!("the [[interface]] tables are of {}", names.join(", ")),
+                };
+                let problem = format!("is {wanted:?}, but {there}; write one of that name, or name another");
+                found.push((key("interface"), problem));
+            }
+            if let Some(problem) = source_problem(line) {
+                found.push((key("source"), problem));
+            }
+        }
+    }
+    let mut lines = file.feed.iter().flat_map(|feed| &feed.lines).peekable();
+    if lines.peek().is_none() {
+        return;
+    }
+    let named: Option<HashSet<&str>> = lines.map(|line| line.interface.as_deref()).collect();
+    let Some(named) = named else { return };
+    for (index, name) in names.iter().enumerate().filter(|(_, name)| !named.contains(**name)) {
+        found.push((
+            format!("interface[{index}].name"),
+            format!("is \"{name}\", but every line of every feed names another interface; remove the table, or a line's interface"),
+        ));
+    }
+}
+
+/// What is wrong with the sender that a line names.
+fn source_problem(line: &LineTable) -> Option<String> {
+    let source = line.source?.to_canonical();
+    let (destination, group) = (line.destination.0, line.destination.0.ip().to_canonical());
+    if !group.is_multicast() {
+        return Some(format!(
+            "means nothing with destination {destination}, which is no multicast group; remove it"
+        ));
+    }
+    let broadcast = matches!(source, IpAddr::V4(source) if source.is_broadcast());
+    if source.is_multicast() || source.is_unspecified() || broadcast {
+        return Some(format!(
+            "is {source}; allowed: the address of one sender, or no source at all for any sender"
+        ));
+    }
+    (source.is_ipv4() != group.is_ipv4()).then(|| {
+        format!("is {source}, and the destination is {destination}; a sender is of its destination's family")
+    })
 }
 
 fn cpus_fit_shards(file: &ConfigFile, found: &mut Found) {

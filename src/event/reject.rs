@@ -43,7 +43,7 @@ reasons! {
         LinkType => "link_type",
         /// No rule and no protocol for this destination address and port.
         UnknownDestination => "unknown_destination",
-        /// The sender's address is in none of the listener's prefixes.
+        /// The sender's address is in none of the listener's prefixes, or not the one that its line names.
         SourceNotAllowed => "source_not_allowed",
         /// The stream or line table is full.
         TableFull => "table_full",

@@ -221,10 +221,13 @@ impl Intake {
             Some(known) => known,
             None => self.admit(datagram.destination)?,
         };
-        let (protocol, line) = {
+        let (protocol, line, source) = {
             let record = self.table.endpoint(endpoint);
-            (record.protocol, record.line)
+            (record.protocol, record.line, record.source)
         };
+        if source.is_some_and(|wanted| wanted != datagram.source.address) {
+            return Err(FrameReject::SourceNotAllowed);
+        }
         let protocol = match protocol {
             Some(known) => known,
             None => self.detect(endpoint, datagram.payload, datagram.destination)?,

@@ -22,6 +22,8 @@ pub struct FeedLine {
     pub line: u8,
     /// Where its packets are sent to.
     pub destination: Destination,
+    /// The one address that they are sent from, as in [`Destination::address`]; `None` for any.
+    pub source: Option<[u8; 16]>,
     /// How they are decoded.
     pub protocol: Protocol,
 }
@@ -37,6 +39,8 @@ pub struct Endpoint {
     pub feed: Option<u32>,
     /// Its line number within the feed.
     pub line: u8,
+    /// The one sender whose packets are taken; `None` for any.
+    pub source: Option<[u8; 16]>,
     /// Unit and stream index that the last packet belonged to: nearly always the next one's, too.
     pub(super) last: Option<(u32, u32)>,
 }

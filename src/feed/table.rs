@@ -138,6 +138,7 @@ impl StreamTable {
             protocol: Some(line.protocol),
             feed: Some(line.feed),
             line: line.line,
+            source: line.source,
             last: None,
         });
     }
@@ -174,6 +175,7 @@ impl StreamTable {
             protocol: Some(self.feeds[feed as usize].protocol),
             feed: Some(feed),
             line,
+            source: None,
             last: None,
         });
         self.endpoints_max += 1;
@@ -199,7 +201,8 @@ impl StreamTable {
     /// Enters an endpoint that nobody configured; `None` when the table is full.
     #[cold]
     pub fn admit_endpoint(&mut self, destination: Destination) -> Option<EndpointIndex> {
-        let endpoint = Endpoint { destination, protocol: None, feed: None, line: 0, last: None };
+        let endpoint =
+            Endpoint { destination, protocol: None, feed: None, line: 0, source: None, last: None };
         (self.endpoints.len() < self.endpoints_max).then(|| self.enter(endpoint))
     }
 
@@ -216,7 +219,14 @@ impl StreamTable {
         }
         let index = EndpointIndex(self.endpoints.len() as u32);
         let protocol = Some(protocol);
-        self.endpoints.push(Endpoint { destination, protocol, feed: None, line: 0, last: None });
+        self.endpoints.push(Endpoint {
+            destination,
+            protocol,
+            feed: None,
+            line: 0,
+            source: None,
+            last: None,
+        });
         Some(index)
     }
 

@@ -61,6 +61,27 @@ impl Interface {
     }
 }
 
+/// What tells whether a link is the one that was seen before, without a break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkState {
+    /// The interface's number: another one when it was removed and made again.
+    pub index: u32,
+    /// Whether it is up and has a carrier.
+    pub is_up: bool,
+    /// How often its carrier came or went since it was made.
+    pub carrier_changes: u64,
+}
+
+/// The state of an interface's link; `None` while there is none of that name.
+pub fn link_state(name: &str) -> Option<LinkState> {
+    let index = if_nametoindex(name).ok()?;
+    let folder = PathBuf::from("/sys/class/net").join(name);
+    // The kernel refuses to read the carrier of an interface that is down.
+    let is_up = read_number(&folder.join("carrier")) == Some(1);
+    let carrier_changes = read_number(&folder.join("carrier_changes")).map_or(0, u64::from);
+    Some(LinkState { index, is_up, carrier_changes })
+}
+
 /// Names of all interfaces of this thread's network namespace, sorted.
 pub fn interfaces() -> Vec<String> {
     let Ok(list) = if_nameindex() else { return Vec::new() };
@@ -149,6 +170,14 @@ mod tests {
         assert_eq!((lo.name.as_str(), lo.index, lo.mac, lo.numa_node), ("lo", 1, None, None));
         assert!(lo.mtu >= 1_280 && lo.rx_queues >= 1 && lo.tx_queues >= 1, "{lo:?}");
         assert!(!lo.operstate.is_empty() && !lo.operstate.ends_with('\n'));
+    }
+
+    #[test]
+    fn a_link_is_up_or_not_there() {
+        let lo = link_state("lo").expect("every namespace has a loopback");
+        assert_eq!(lo.index, 1);
+        assert_eq!(link_state("lo"), Some(lo), "nothing happened in between");
+        assert_eq!(link_state("nosuch0"), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 pub mod capture;
 pub mod host;
+pub mod members;
 pub mod net;
 pub mod xdp;
 

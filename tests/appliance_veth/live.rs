@@ -47,7 +47,7 @@ impl Lab {
         path
     }
 
-    fn command(namespace: &str, words: &[&str]) -> Command {
+    pub(crate) fn command(namespace: &str, words: &[&str]) -> Command {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_sluice")]).args(words);
         command
@@ -83,10 +83,15 @@ impl Lab {
 
     /// Sends a capture onto the sending end; how many frames the kernel took.
     pub(crate) fn send(&self, capture: &Path, more: &[&str]) -> u64 {
-        let report = self.path("sent.json");
-        let to = format!("iface:{TX}");
+        self.send_from(&self.tx_namespace, TX, capture, more)
+    }
+
+    /// Sends a capture onto an interface of a namespace.
+    pub(crate) fn send_from(&self, namespace: &str, end: &str, capture: &Path, more: &[&str]) -> u64 {
+        let report = self.path(&format!("sent-{end}.json"));
+        let to = format!("iface:{end}");
         let words = [&["replay", word(capture), "--to", &to, "--report", word(&report)], more].concat();
-        let output = Lab::command(&self.tx_namespace, &words).output().expect("it starts");
+        let output = Lab::command(namespace, &words).output().expect("it starts");
         assert!(output.status.success(), "{words:?}: {}", text(&output.stderr));
         let report = json_file(&report);
         assert_eq!(total(&report, "/sent/skipped"), 0, "{report:#}");
@@ -103,7 +108,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn wait_for(&mut self, right: impl Fn(&str) -> bool) {
+    /// Waits until it has told a line like that on standard error.
+    pub(crate) fn wait_for(&mut self, right: impl Fn(&str) -> bool) {
         let begun = Instant::now();
         let mut line = String::new();
         // Status lines come every second, so the time is looked at while nothing else is told.

@@ -9,4 +9,5 @@ mod rig;
 mod ends;
 mod live;
 mod losses;
+mod members;
 mod streams;

@@ -178,3 +178,21 @@ fn equal_mach_sessions_on_two_channels_are_two_streams() {
         assert_eq!((number(stream, "/accepted"), number(stream, "/duplicates")), (100, 0), "{stream:#}");
     }
 }
+
+#[test]
+fn packets_of_another_sender_than_the_lines_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let session = itch_session(21, 2_000);
+    let file = write(folder.path(), "itch.pcap", &pcap_bytes(&session.packets));
+    // Made-up packets come from 192.0.2.1.
+    let config = "[[feed]]\nname = 'itch'\nprotocol = 'moldudp64-itch50'\nlines = [\
+                  { name = 'A', destination = '233.252.0.1:26477', source = '192.0.2.1' }, \
+                  { name = 'B', destination = '233.252.0.2:26477', source = '192.0.2.2' }]\n";
+    let config = write(folder.path(), "run.toml", config.as_bytes());
+    let found = decoded(&["--config", word(&config), word(&file)]);
+    let [a, b] = &session.counts.lines[..] else { panic!("two lines") };
+    assert_eq!(number(&found, "/frames/decoded"), a.packets);
+    assert_eq!(number(&found, "/frames/rejected/source_not_allowed"), b.packets);
+    assert_eq!(number(&found["streams"][0], "/accepted"), session.counts.messages);
+    assert_eq!(number(&found["streams"][0], "/duplicates"), 0);
+}

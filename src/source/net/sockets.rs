@@ -4,7 +4,7 @@
 use super::error::NetError;
 use crate::config::{ListenSource, Listener};
 use crate::os;
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -108,11 +108,7 @@ fn join(
     let index = found
         .map_err(|source| NetError::Interface { name: listener.name.clone(), source })?
         .map_or(0, |interface| interface.index);
-    let joined = match group {
-        IpAddr::V4(group) => socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index)),
-        IpAddr::V6(group) => socket.join_multicast_v6(&group, index),
-    };
-    joined.map_err(|source| NetError::Join {
+    os::join_group(socket, group, None, index).map_err(|source| NetError::Join {
         name: listener.name.clone(),
         group: group.to_string(),
         interface: interface.unwrap_or("the interface that the routing table names").to_owned(),
