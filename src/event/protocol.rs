@@ -73,6 +73,24 @@ impl Protocol {
         Protocol::ALL.get(usize::from(value)).copied()
     }
 
+    /// Bits of the field that carries the sequence number: 32 where numbers come round within a busy day, else 64.
+    ///
+    /// Behind 4,294,967,295 comes 1 at Cboe, which says so (options notices of 2020), as 0 marks messages outside of the
+    /// numbering; and at CME as far as can be told, where the numbers of a week that can be asked for again are 1 to
+    /// 4,294,967,295. NYSE and ICE don't say.
+    pub const fn sequence_bits(self) -> u32 {
+        match self {
+            Protocol::CmeMdp3 | Protocol::CboePitch | Protocol::NysePillar | Protocol::IceImpact => u32::BITS,
+            Protocol::Native
+            | Protocol::Moldudp64Itch50
+            | Protocol::IexTp
+            | Protocol::MiaxMach
+            | Protocol::Engine20
+            | Protocol::Fix
+            | Protocol::SoupbintcpItch50 => u64::BITS,
+        }
+    }
+
     /// How many ASCII letters a message type of this protocol has at most; 0 where types are numbers.
     pub const fn type_letters(self) -> usize {
         match self {
@@ -143,6 +161,14 @@ mod tests {
             assert_eq!(toml_name, protocol.name());
         }
         assert_eq!(Protocol::from_u8(11), None);
+    }
+
+    #[test]
+    fn sequence_fields_have_the_width_of_their_packet_headers() {
+        let narrow = Protocol::ALL.into_iter().filter(|protocol| protocol.sequence_bits() == 32);
+        let names: Vec<&str> = narrow.map(Protocol::name).collect();
+        assert_eq!(names, ["cme-mdp3", "cboe-pitch", "nyse-pillar", "ice-impact"]);
+        assert!(Protocol::ALL.into_iter().all(|protocol| [32, 64].contains(&protocol.sequence_bits())));
     }
 
     #[test]
