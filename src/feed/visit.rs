@@ -87,7 +87,8 @@ impl<'a, O: Outlet> Visit<'a, O> {
     /// The verdict of a numbered packet that was not plain data of the present epoch.
     #[cold]
     fn judge_packet(&mut self, run: &Run, stream: u32) -> PacketVerdict {
-        if matches!(run.kind, RunKind::Heartbeat | RunKind::EndOfSession) {
+        // A reset without messages names the number of the packet that follows it.
+        if run.count == 0 || matches!(run.kind, RunKind::Heartbeat | RunKind::EndOfSession) {
             return PacketVerdict::Whole(Verdict::New);
         }
         let line = self.accepted.line;
