@@ -3,6 +3,7 @@
 mod cme_gaps;
 mod iex_restarts;
 mod losses;
+mod nyse_flags;
 mod old_epochs;
 #[path = "../common/program.rs"]
 #[expect(dead_code, reason = "these tests need a part of it")]

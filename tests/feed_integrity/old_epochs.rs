@@ -110,7 +110,8 @@ impl Stream {
             if random.percent(5) {
                 favourite = random.within(0..u64::from(lines)) as usize;
             }
-            let line = if random.percent(70) { favourite } else { random.within(0..u64::from(lines)) as usize };
+            let line =
+                if random.percent(70) { favourite } else { random.within(0..u64::from(lines)) as usize };
             let Some(packet) = self.packets.get(places[line]) else { continue };
             let last = places.iter().filter_map(|place| self.packets.get(*place)).map(|packet| packet.epoch);
             if packet.epoch - last.min().unwrap_or(packet.epoch) > self.restart.lag_max() {
