@@ -27,7 +27,8 @@ impl Stream {
     fn make(seed: u64, lines: u8, loss_percent: u64, own_segments: bool) -> Stream {
         let mut random = Random::new(seed);
         // One stream in two hundred is longer than the window of numbers that are remembered, and so wraps its ring.
-        let messages = if seed % 200 == 0 { random.within(9_000..10_000) } else { random.within(150..500) };
+        let messages =
+            if seed.is_multiple_of(200) { random.within(9_000..10_000) } else { random.within(150..500) };
         let mut stream = Stream { messages, lost: vec![0; messages as usize], lines, arrivals: Vec::new() };
         let common = segments(&mut random, messages);
         for line in 0..lines {

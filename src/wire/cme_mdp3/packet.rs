@@ -221,9 +221,9 @@ mod tests {
     #[test]
     fn packet_1_begins_a_numbering() {
         let heartbeat = body(12, 9, &[], &[]);
-        assert_eq!(runs(&numbered(1, &[heartbeat.clone()])), [(RunKind::Reset, 1, 1, 9)]);
+        assert_eq!(runs(&numbered(1, std::slice::from_ref(&heartbeat))), [(RunKind::Reset, 1, 1, 9)]);
         assert_eq!(runs(&numbered(1, &[heartbeat.clone(), channel_reset()])), [(RunKind::Reset, 1, 1, 9)]);
-        assert_eq!(runs(&numbered(0, &[heartbeat.clone()])), [(RunKind::Data, 0, 1, 9)]);
+        assert_eq!(runs(&numbered(0, std::slice::from_ref(&heartbeat))), [(RunKind::Data, 0, 1, 9)]);
         assert_eq!(runs(&numbered(u32::MAX, &[heartbeat])), [(RunKind::Data, u32::MAX.into(), 1, 9)]);
     }
 
