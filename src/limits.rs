@@ -50,7 +50,10 @@ pub const GAPS_MAX: usize = 65_536;
 pub const HELD_MAX: usize = 16_384;
 
 /// Streams of one shard that can hold events back at a time.
-pub const HOLDING_STREAMS_MAX: usize = 64;
+pub const HOLDING_STREAMS_MAX: usize = 256;
+
+/// Bytes that these may take together: fewer streams hold wider windows.
+pub const HOLDING_BYTES_MAX: usize = 64 << 20;
 
 /// Notices of one run that are kept for listings; further ones are counted: 64 MiB.
 pub const NOTICES_KEPT_MAX: usize = 1_000_000;

@@ -307,7 +307,11 @@ fn holds(protocol: Protocol, packet: &[u8]) {
     let mut end = 0;
     for (index, callback) in rest.iter().enumerate() {
         match callback {
-            Told::Run(_) => panic!("a second run"),
+            Told::Run(reset) => {
+                // Only CME's channel reset says one thing more, behind all messages.
+                let behind = (reset.kind, reset.count, index + 1);
+                assert_eq!((protocol, behind), (Protocol::CmeMdp3, (RunKind::Reset, 0, rest.len())));
+            }
             Told::Refused(MessageReject::TooShort) => {}
             Told::Refused(_) => assert_eq!(index + 1, rest.len(), "nothing can be framed behind this"),
             Told::Message { sequence, kind, at, bytes, .. } => {

@@ -165,6 +165,13 @@ mod tests {
     }
 
     #[test]
+    fn fields_of_32_bits_come_round() {
+        let narrow = Protocol::ALL.into_iter().filter(|protocol| protocol.sequence_cycle().is_some());
+        let names: Vec<&str> = narrow.map(Protocol::name).collect();
+        assert_eq!(names, ["cme-mdp3", "cboe-pitch", "nyse-pillar", "ice-impact"]);
+    }
+
+    #[test]
     fn message_types_are_read_as_they_are_printed() {
         for protocol in Protocol::ALL {
             for code in 0..=u16::MAX {

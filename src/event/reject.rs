@@ -82,6 +82,8 @@ reasons! {
         ForeignFrame => "foreign_frame",
         /// So far ahead of a gap that is being recovered that it can't be held back; it will be asked for, too.
         BeyondWindow => "beyond_window",
+        /// So far ahead of its in-order stream that a damaged number is likelier, until a second packet says the same.
+        ImplausibleSequence => "implausible_sequence",
         /// Of a unit that the feed is not configured to have.
         UnknownUnit => "unknown_unit",
     }

@@ -3,7 +3,7 @@
 //! Invariant: rings are allocated at boot and lent to streams while they hold anything back; the messages themselves are
 //! with the outlet, which gave a place for each.
 
-use crate::limits::HELD_MAX;
+use crate::limits::{HELD_MAX, HOLDING_BYTES_MAX, HOLDING_STREAMS_MAX};
 
 const NIL: u32 = u32::MAX;
 
@@ -36,11 +36,17 @@ impl HoldRing {
 /// Rings for streams, and the links between messages of one number.
 #[derive(Debug)]
 pub(super) struct HoldStore {
-    spare: Vec<Box<HoldRing>>,
+    spare: Vec<HoldRing>,
     links: Box<[u32]>,
 }
 
 impl HoldStore {
+    /// How many streams can hold back windows of that size.
+    pub(super) fn rings_for(window: u64) -> usize {
+        let affordable = HOLDING_BYTES_MAX / (window as usize * size_of::<Chain>());
+        affordable.min(HOLDING_STREAMS_MAX)
+    }
+
     /// Allocates `rings` rings for windows of up to `window` numbers; none at all for 0.
     pub(super) fn allocate(rings: usize, window: u64) -> HoldStore {
         let ring = || HoldRing {
@@ -50,20 +56,20 @@ impl HoldStore {
         };
         let links = if rings > 0 { HELD_MAX } else { 0 };
         HoldStore {
-            spare: std::iter::repeat_with(|| Box::from(ring())).take(rings).collect(),
+            spare: std::iter::repeat_with(ring).take(rings).collect(),
             links: std::iter::repeat_n(NIL, links).collect(),
         }
     }
 
     /// Lends a ring to a stream whose next number to be delivered is `cursor`.
-    pub(super) fn lend(&mut self, cursor: u64) -> Option<Box<HoldRing>> {
+    pub(super) fn lend(&mut self, cursor: u64) -> Option<HoldRing> {
         let mut ring = self.spare.pop()?;
         (ring.cursor, ring.known_next) = (cursor, cursor);
         Some(ring)
     }
 
     /// Takes back a ring that holds nothing.
-    pub(super) fn give_back(&mut self, ring: Box<HoldRing>) {
+    pub(super) fn give_back(&mut self, ring: HoldRing) {
         self.spare.push(ring);
     }
 

@@ -27,6 +27,8 @@ pub(super) enum Verdict {
     Stale,
     /// It is too far ahead of a gap that is being recovered.
     Beyond,
+    /// It is so far ahead that it is not believed, and its stream can't go back behind it.
+    Doubted,
 }
 
 /// One stream and what its decisions need, for the length of one decision.
@@ -46,6 +48,9 @@ impl<O: Outlet> Keeper<'_, O> {
     #[cold]
     #[inline(never)]
     pub(super) fn judge(&mut self, sequence: u64) -> Verdict {
+        if let Some(verdict) = self.doubt(sequence) {
+            return verdict;
+        }
         if self.policy.is_in_order() && !self.bring_into_reach(sequence) {
             return Verdict::Beyond;
         }
@@ -105,7 +110,17 @@ impl<O: Outlet> Keeper<'_, O> {
             self.know_of(sequence + 1);
             return false;
         }
-        self.lose_all(Loss::WindowPassed);
+        // The oldest gaps only, as many as it takes: a line may be just about to close the younger ones.
+        while let Some(index) = self.gaps.slab.first(&self.state.gaps)
+            && self.state.hold.as_ref().is_some_and(|ring| sequence >= ring.cursor.saturating_add(window))
+        {
+            let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
+            self.declare(&gap, Loss::WindowPassed);
+            self.release();
+        }
+        if self.state.hold.is_some() {
+            return true;
+        }
         let next = self.state.sequencer.next();
         if sequence >= next.saturating_add(window) {
             let skipped = self.state.sequencer.announce_next(sequence, &mut self.state.book);
@@ -379,6 +394,7 @@ impl<O: Outlet> Keeper<'_, O> {
             begin.sequence = if self.policy.is_in_order() { 1 } else { earliest };
         }
         self.state.sequencer.begin_epoch(begin, &mut self.state.book);
+        self.state.epoch_packet = self.state.book.packets;
         self.state.sequencer.in_order = self.policy.is_in_order();
         if was_stale {
             self.tell(Event::Fresh { by_snapshot: false });

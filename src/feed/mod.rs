@@ -4,6 +4,7 @@
 //! tables are allocated once and never grow, those of a capture's TCP flows excepted, which grow up to their limits.
 
 mod connections;
+mod doubt;
 mod flow_intake;
 mod flow_report;
 mod flows;

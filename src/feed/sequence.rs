@@ -15,6 +15,12 @@ const BLANK: u8 = 0x80;
 const LOST: u8 = 0x40;
 const _: () = assert!(LINE_PLACES <= 6, "line bits, LOST and BLANK share a byte");
 
+/// Sessions that were left and are still known as such.
+const SESSIONS_REMEMBERED: usize = 4;
+
+/// How many numbers a line may be ahead of the one that told of a reset.
+const REORDER_REACH: u64 = 64;
+
 /// How far from the end of a round of a 32-bit field numbers are taken for being on either side of it.
 const WRAP_REACH: u64 = 1 << 20;
 
@@ -57,7 +63,12 @@ pub struct Sequencer {
     // What is added to a field that has come round, for each time.
     round_base: u64,
     session: u128,
-    previous_session: Option<u128>,
+    // Those that were left, so that a line which is some sessions behind begins nothing.
+    previous_sessions: [Option<u128>; SESSIONS_REMEMBERED],
+    // Lines that have not been seen to follow a reset, where neither session nor send time tells, those included that were
+    // not heard before it; and the next number of the epoch that it ended.
+    laggards: u8,
+    left_next: u64,
     /// Whether the sender said that the session is over.
     pub(super) ended: bool,
     epoch_send_ns: Nanos,
@@ -88,7 +99,9 @@ impl Sequencer {
             joined: [0; LINE_PLACES],
             round_base: 0,
             session: 0,
-            previous_session: None,
+            previous_sessions: [None; SESSIONS_REMEMBERED],
+            laggards: 0,
+            left_next: 0,
             ended: false,
             epoch_send_ns: 0,
             newest_send_ns: 0,
@@ -194,7 +207,8 @@ impl Sequencer {
             book.lines[usize::from(line)].wins += 1;
             return if skipped.is_empty() { Arrival::Next } else { Arrival::Behind(skipped) };
         }
-        if self.next - sequence > self.window() || (sequence < self.first && self.in_order) {
+        let is_before = sequence < self.first && (self.in_order || self.epoch_began_by_reset);
+        if self.next - sequence > self.window() || is_before {
             return Arrival::Stale;
         }
         let joined = &mut self.joined[usize::from(line)];
@@ -297,10 +311,17 @@ impl Sequencer {
     pub(super) fn begin_epoch(&mut self, begin: EpochBegin, book: &mut StreamBook) {
         self.end_epoch(book);
         self.masks.fill(BLANK);
+        self.left_next = self.next;
         self.first = begin.sequence;
         self.next = begin.sequence;
         self.round_base = 0;
-        self.previous_session = self.started.then_some(self.session);
+        if self.started && begin.session != self.session {
+            self.previous_sessions.rotate_right(1);
+            self.previous_sessions[0] = Some(self.session);
+        }
+        let tells = begin.session != 0 || begin.send_ns != 0;
+        self.laggards = if tells || !begin.by_reset { 0 } else { !(1 << begin.line) };
+        let is_first = !self.started;
         self.session = begin.session;
         self.started = true;
         self.ended = false;
@@ -308,7 +329,8 @@ impl Sequencer {
         self.standing = Marks::NONE;
         self.epoch_began_by_reset = begin.by_reset;
         self.lines = 0;
-        self.epoch_send_ns = begin.send_ns;
+        // Nothing ended before the first one: a line that runs behind may still bring what was sent earlier.
+        self.epoch_send_ns = if is_first { 0 } else { begin.send_ns };
         self.newest_send_ns = begin.send_ns;
         book.epochs += 1;
     }
@@ -328,7 +350,8 @@ impl Sequencer {
     pub(super) fn forget(&mut self, book: &mut StreamBook) {
         self.end_epoch(book);
         self.started = false;
-        self.previous_session = None;
+        self.previous_sessions = [None; SESSIONS_REMEMBERED];
+        self.laggards = 0;
         self.session = 0;
         self.epoch_send_ns = 0;
         self.newest_send_ns = 0;
@@ -338,7 +361,29 @@ impl Sequencer {
     #[inline]
     pub(super) fn is_of_ended_epoch(&self, session: u128, send_ns: Nanos) -> bool {
         (send_ns != 0 && send_ns < self.epoch_send_ns)
-            || (session != self.session && self.previous_session == Some(session))
+            || (session != self.session && self.previous_sessions.contains(&Some(session)))
+    }
+
+    /// Whether a number on a line is of the epoch before: the line took part in that, has not been seen to follow the
+    /// reset, and the number is one of the last that were to be seen there.
+    #[inline]
+    pub(super) fn lags(&mut self, line: u8, sequence: u64) -> bool {
+        self.laggards & (1 << line) != 0 && self.still_lags(line, sequence)
+    }
+
+    #[cold]
+    fn still_lags(&mut self, line: u8, sequence: u64) -> bool {
+        let lags = sequence.saturating_add(self.window()) >= self.left_next
+            && sequence < self.left_next.saturating_add(REORDER_REACH);
+        if !lags {
+            self.follows(line);
+        }
+        lags
+    }
+
+    /// A line has followed into the present epoch.
+    pub(super) fn follows(&mut self, line: u8) {
+        self.laggards &= !(1 << line);
     }
 
     /// Whether a reset that names `sequence` on `line` is a copy of the one that began this epoch: nothing but the
@@ -376,7 +421,7 @@ impl Sequencer {
         if leaving.is_power_of_two() && leaving & (LOST | BLANK) == 0 {
             book.lines[leaving.trailing_zeros() as usize].only += 1;
         }
-        if leaving != self.lines {
+        if leaving != self.lines || leaving == 0 {
             self.settle_incomplete(leaving, sequence, book);
         }
     }
@@ -385,11 +430,12 @@ impl Sequencer {
     #[inline(never)]
     fn settle_incomplete(&self, leaving: u8, sequence: u64, book: &mut StreamBook) {
         if leaving == 0 || leaving & LOST != 0 {
-            book.missing += 1;
+            book.missing = book.missing.saturating_add(1);
         }
         for (line, line_book) in book.lines.iter_mut().enumerate() {
             let took_part = self.lines & (1 << line) != 0 && sequence >= self.joined[line];
-            line_book.missing += u64::from(took_part && leaving & (1 << line) == 0);
+            let missed = took_part && leaving & (1 << line) == 0;
+            line_book.missing = line_book.missing.saturating_add(missed.into());
         }
     }
 }
@@ -405,6 +451,8 @@ pub(super) struct EpochBegin {
     pub(super) send_ns: Nanos,
     /// Whether an explicit reset began it.
     pub(super) by_reset: bool,
+    /// The line that brought its first run.
+    pub(super) line: u8,
 }
 
 #[cfg(test)]
@@ -415,7 +463,7 @@ mod tests {
     fn begun(sequence: u64) -> (Sequencer, StreamBook) {
         let mut sequencer = Sequencer::default();
         let mut book = StreamBook::default();
-        let begin = EpochBegin { sequence, session: 0, send_ns: 0, by_reset: false };
+        let begin = EpochBegin { sequence, session: 0, send_ns: 0, by_reset: false, line: 0 };
         sequencer.begin_epoch(begin, &mut book);
         (sequencer, book)
     }
@@ -528,7 +576,7 @@ mod tests {
     }
 
     fn begin_by_reset(sequencer: &mut Sequencer, book: &mut StreamBook, send_ns: Nanos) {
-        sequencer.begin_epoch(EpochBegin { sequence: 1, session: 0, send_ns, by_reset: true }, book);
+        sequencer.begin_epoch(EpochBegin { sequence: 1, session: 0, send_ns, by_reset: true, line: 0 }, book);
     }
 
     #[test]

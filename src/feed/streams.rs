@@ -2,6 +2,7 @@
 //!
 //! Invariant: plain data with names worked out only when somebody asks for a snapshot.
 
+use super::doubt::Doubt;
 use super::gaps::GapList;
 use super::holdback::HoldRing;
 use super::{Lateness, Sequencer};
@@ -127,9 +128,13 @@ pub struct StreamState {
     /// Its open gaps.
     pub(super) gaps: GapList,
     /// What it holds back, if anything.
-    pub(super) hold: Option<Box<HoldRing>>,
+    pub(super) hold: Option<HoldRing>,
     /// Whether it is listed as one that has gaps.
     pub(super) is_gapped: bool,
+    /// Where one packet says that it has moved to.
+    pub(super) doubt: Option<Doubt>,
+    /// Its packets when the epoch began.
+    pub(super) epoch_packet: u64,
     /// The number that the epoch was met with, where what was before it is recovered; else 0.
     pub(super) backfill_until: u64,
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::event::{Destination, Nanos, Protocol};
 use crate::limits::{
-    GAPS_MAX, HOLDING_STREAMS_MAX, LINE_PLACES, LINES_MAX, RECOVERY_LINE, SEQUENCE_WINDOW, WIDE_STREAMS_MAX,
+    GAPS_MAX, LINE_PLACES, LINES_MAX, RECOVERY_LINE, SEQUENCE_WINDOW, WIDE_STREAMS_MAX,
 };
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -92,7 +92,7 @@ impl StreamTable {
     ) -> StreamTable {
         let in_order = policies.iter().filter(|policy| policy.is_in_order());
         let (rings, window) = match in_order.map(|policy| policy.window).max() {
-            Some(window) => (HOLDING_STREAMS_MAX, window),
+            Some(window) => (HoldStore::rings_for(window), window),
             None => (0, 0),
         };
         let mut table = StreamTable {
@@ -446,7 +446,9 @@ impl StreamTable {
     #[cold]
     pub(super) fn lose_all(&mut self, now: Nanos, outlet: &mut impl Outlet) {
         for stream in 0..self.streams_used as u32 {
-            self.keeper(stream, 0, now, outlet).lose_all(super::notice::Loss::SourceEnded);
+            let mut keeper = self.keeper(stream, 0, now, outlet);
+            keeper.believe_last();
+            keeper.lose_all(super::notice::Loss::SourceEnded);
         }
     }
 
@@ -543,7 +545,7 @@ mod tests {
 
     fn begin(table: &mut StreamTable, stream: u32, session: u128) {
         let state = table.stream_mut(stream);
-        let begin = EpochBegin { sequence: 1, session, send_ns: 0, by_reset: false };
+        let begin = EpochBegin { sequence: 1, session, send_ns: 0, by_reset: false, line: 0 };
         state.sequencer.begin_epoch(begin, &mut state.book);
     }
 

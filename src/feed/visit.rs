@@ -20,12 +20,25 @@ pub(super) enum PacketVerdict {
     PerMessage,
     /// All messages have this verdict.
     Whole(Verdict),
+    /// It is of a session that is not believed before a second packet says the same: messages are new.
+    OtherSession,
     /// The sequence number is not believable: messages are refused.
     BadSequence,
     /// The stream table is full.
     NoPlace,
     /// The feed has no such unit: messages are refused.
     UnknownUnit,
+}
+
+/// Where a run belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Followed {
+    /// To the present epoch, which it may have begun.
+    Present,
+    /// To an epoch that has ended.
+    Past,
+    /// To another session, if a second packet says the same.
+    Doubted,
 }
 
 /// One packet, or one piece of a stream, on its way through the tables.
@@ -115,17 +128,24 @@ impl<'a, O: Outlet> Visit<'a, O> {
         self.offset = sequence.wrapping_sub(run.sequence);
         let is_plain = run.kind == RunKind::Data && run.session == sequencer.session() && sequencer.started();
         if is_plain {
-            if sequencer.is_of_ended_epoch(run.session, run.send_ns) {
+            if sequencer.is_of_ended_epoch(run.session, run.send_ns)
+                || sequencer.lags(self.accepted.line, run.sequence)
+            {
                 return PacketVerdict::Whole(Verdict::Stale);
             }
             sequencer.note_sent(run.send_ns);
-        } else if !self.follow(run, sequence) {
-            return PacketVerdict::Whole(Verdict::Stale);
+        } else {
+            match self.follow(run, sequence) {
+                Followed::Present => {}
+                Followed::Past => return PacketVerdict::Whole(Verdict::Stale),
+                Followed::Doubted => return PacketVerdict::OtherSession,
+            }
         }
         match run.numbering {
             Numbering::Messages => PacketVerdict::PerMessage,
             Numbering::Unnumbered => PacketVerdict::Whole(Verdict::New(Marks::NONE)),
-            Numbering::Packets if matches!(run.kind, RunKind::Heartbeat | RunKind::EndOfSession) => {
+            // A reset without messages names the number of the packet that follows it, as a heartbeat does.
+            Numbering::Packets if run.count == 0 || run.kind == RunKind::EndOfSession => {
                 PacketVerdict::Whole(Verdict::New(Marks::NONE))
             }
             Numbering::Packets => PacketVerdict::Whole(self.arrive(run.sequence.wrapping_add(self.offset))),
@@ -154,43 +174,56 @@ impl<'a, O: Outlet> Visit<'a, O> {
         verdict
     }
 
-    /// Heartbeats, resets, new sessions, first runs: what moves a stream's epoch. False for a run of an ended one.
+    /// Heartbeats, resets, new sessions, first runs: what moves a stream's epoch.
     #[cold]
     #[inline(never)]
-    fn follow(&mut self, run: &Run, sequence: u64) -> bool {
+    fn follow(&mut self, run: &Run, sequence: u64) -> Followed {
         let line = self.accepted.line;
         let mut keeper = self.keeper();
-        let sequencer = &keeper.state.sequencer;
         let by_reset = run.kind == RunKind::Reset;
-        let begin = EpochBegin { sequence, session: run.session, send_ns: run.send_ns, by_reset };
-        let begins = !sequencer.started() || run.session != sequencer.session();
-        if sequencer.is_of_ended_epoch(run.session, run.send_ns) {
-            return false;
-        }
+        let is_recovery = line == RECOVERY_LINE;
+        let sequencer = &mut keeper.state.sequencer;
+        let is_started = sequencer.started();
+        let begins = !is_started || run.session != sequencer.session();
         // What answers a recovery speaks of the past, and begins nothing.
-        if line == RECOVERY_LINE && (begins || by_reset) {
-            return false;
+        let is_past = sequencer.is_of_ended_epoch(run.session, run.send_ns)
+            || (is_recovery && (begins || by_reset))
+            || (!is_recovery && !by_reset && sequencer.lags(line, run.sequence));
+        if is_past {
+            return Followed::Past;
         }
-        // A reset's own number is that of a new round.
-        let raw = EpochBegin { sequence: run.sequence, ..begin };
-        match run.kind {
-            _ if begins => keeper.begin_epoch(raw),
-            RunKind::Data => {}
-            RunKind::Reset if sequencer.is_copy_of_reset(run.sequence, run.send_ns, line) => {}
-            RunKind::Reset => keeper.begin_epoch(raw),
-            RunKind::Heartbeat if sequencer.is_restart(run.sequence, run.send_ns, line) => {
-                keeper.begin_epoch(EpochBegin { by_reset: true, ..raw });
+        // Where a numbering begins with a reset, coming round looks like one.
+        if by_reset && !begins && sequence != run.sequence {
+            return Followed::Present;
+        }
+        // The first number is that of a new round.
+        let (session, send_ns) = (run.session, run.send_ns);
+        let begin = EpochBegin { sequence: run.sequence, session, send_ns, by_reset, line };
+        let is_restart = run.kind == RunKind::Heartbeat
+            && !begins
+            && sequencer.is_restart(run.sequence, run.send_ns, line);
+        let is_copy = by_reset && !begins && sequencer.is_copy_of_reset(run.sequence, run.send_ns, line);
+        if !is_started || (by_reset && !is_copy) || is_restart {
+            keeper.begin_epoch(EpochBegin { by_reset: by_reset || is_restart, ..begin });
+        } else if begins && keeper.doubt_session(&begin) {
+            return Followed::Doubted;
+        } else if is_copy {
+            keeper.state.sequencer.follows(line);
+        }
+        let is_announced = matches!(run.kind, RunKind::Heartbeat | RunKind::EndOfSession);
+        if is_announced && !is_restart && !keeper.doubt_announced(sequence) {
+            keeper.announce(sequence);
+            if run.kind == RunKind::EndOfSession
+                && !std::mem::replace(&mut keeper.state.sequencer.ended, true)
+            {
+                keeper.tell(Event::SessionEnded { next: sequence });
             }
-            RunKind::Heartbeat | RunKind::EndOfSession => keeper.announce(sequence),
-        }
-        if run.kind == RunKind::EndOfSession && !std::mem::replace(&mut keeper.state.sequencer.ended, true) {
-            keeper.tell(Event::SessionEnded { next: sequence });
         }
         keeper.state.sequencer.note_sent(run.send_ns);
         if begins || by_reset {
             self.offset = 0;
         }
-        true
+        Followed::Present
     }
 
     /// Measures how late a copy is, where the stream has lines to compare.
@@ -200,7 +233,7 @@ impl<'a, O: Outlet> Visit<'a, O> {
             match verdict {
                 Verdict::New(_) | Verdict::Held => lateness.first(sequence, self.accepted.wire_ns),
                 Verdict::Duplicate => lateness.copy(sequence, self.accepted.line, self.accepted.wire_ns),
-                Verdict::Stale | Verdict::Beyond => {}
+                Verdict::Stale | Verdict::Beyond | Verdict::Doubted => {}
             }
         }
     }
@@ -290,11 +323,9 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
         // The line is known for certain only once the endpoint has its feed.
         self.accepted.line = self.table.endpoint(self.endpoint).line;
         self.accepted.stream = stream;
-        self.verdict = self.judge(run, stream);
-        let state = self.table.stream_mut(stream);
-        self.accepted.epoch = state.sequencer.epoch(&state.book);
         if self.counted != Some(stream) {
             self.counted = Some(stream);
+            let state = self.table.stream_mut(stream);
             state.book.packets += 1;
             state.book.lines[usize::from(self.accepted.line)].packets += 1;
             let has_gaps = !state.gaps.is_empty();
@@ -303,6 +334,10 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
                 self.look_at_gaps();
             }
         }
+        self.verdict = self.judge(run, stream);
+        let state = self.table.stream_mut(stream);
+        self.accepted.epoch = state.sequencer.epoch(&state.book);
+        self.accepted.epoch += u32::from(self.verdict == PacketVerdict::OtherSession);
         if carries_nothing {
             self.table.stream_mut(stream).book.heartbeats += 1;
             self.count_empty();
@@ -318,6 +353,10 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
                 self.arrive(sequence)
             }
             PacketVerdict::Whole(verdict) => verdict,
+            PacketVerdict::OtherSession => {
+                self.keeper().doubt_message(sequence);
+                Verdict::New(Marks::NONE)
+            }
             PacketVerdict::BadSequence => return self.refuse(MessageReject::BadField),
             PacketVerdict::UnknownUnit => return self.refuse(MessageReject::UnknownUnit),
             PacketVerdict::NoRun | PacketVerdict::NoPlace => return,
@@ -343,6 +382,7 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
                 self.messages.stale += 1;
             }
             Verdict::Beyond => self.count(Err(MessageReject::BeyondWindow)),
+            Verdict::Doubted => self.count(Err(MessageReject::ImplausibleSequence)),
         }
     }
 

@@ -122,6 +122,8 @@ pub struct StreamBook {
     pub recovered: u64,
     /// Messages that were held back behind a gap.
     pub held: u64,
+    /// Numbers so far from the stream's that they were not believed before a second packet said the same.
+    pub doubted: u64,
     /// Times that a loss made the stream stale.
     pub times_stale: u64,
     /// Sequence numbers that are missing.
@@ -139,7 +141,8 @@ pub struct StreamBook {
 impl StreamBook {
     /// Whether the stream's sequence equation holds.
     pub fn balanced(&self) -> bool {
-        self.expected == self.seen + self.missing
+        // Damaged numbers can make sums that no counter holds; both sides then stand at its end.
+        self.expected == self.seen.saturating_add(self.missing)
             && self.messages == self.accepted + self.duplicates + self.stale + self.rejected
     }
 }

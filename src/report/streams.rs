@@ -183,7 +183,7 @@ impl StreamReport {
     pub fn imbalances(&self) -> Vec<UnequalSides> {
         let messages = self.accepted + self.duplicates + self.stale + self.rejected;
         let equations = [
-            ("expected = seen + missing", self.expected, self.seen + self.missing),
+            ("expected = seen + missing", self.expected, self.seen.saturating_add(self.missing)),
             ("messages = accepted + duplicates + stale + rejected", self.messages, messages),
         ];
         let unequal = equations.into_iter().filter(|(_, left, right)| left != right);

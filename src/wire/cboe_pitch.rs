@@ -27,8 +27,9 @@ struct UnitHeader {
 /// Decodes one packet of a sequenced unit.
 ///
 /// A count of 0 is a heartbeat with the next sequence. Sequence 0 marks packets outside of the numbering
-/// ([`Numbering::Unnumbered`]). A packet that begins with a unit clear is a [`RunKind::Reset`] at its own number,
-/// and the unit clear is delivered as a message too; one further back in a packet is a message like any other.
+/// ([`Numbering::Unnumbered`]). With a unit clear begins a [`RunKind::Reset`] at the unit clear's own number, whether
+/// it counts on or begins again (Cboe counts from 1 each day and does not say what a recovery does), and the unit clear
+/// is delivered as its first message; messages before it in the packet are a run of their own.
 ///
 /// # Errors
 /// [`FrameReject::PacketTooShort`] below 8 bytes, [`FrameReject::PacketHeader`] when the length field is not the
@@ -41,20 +42,20 @@ pub fn decode<V: Visitor>(packet: &[u8], visitor: &mut V) -> Result<(), FrameRej
     }
     let sequence = u64::from(header.sequence.get());
     let step = u64::from(sequence != 0);
-    let kind = match (header.count, rest) {
-        (0, _) => RunKind::Heartbeat,
-        (_, [_, UNIT_CLEAR, ..]) => RunKind::Reset,
-        _ => RunKind::Data,
-    };
-    visitor.run(&Run {
+    let run = Run {
         unit: u32::from(header.unit),
         session: 0,
         sequence,
         count: u32::from(header.count),
-        kind,
+        kind: match (header.count, rest) {
+            (0, _) => RunKind::Heartbeat,
+            (_, [_, UNIT_CLEAR, ..]) => RunKind::Reset,
+            _ => RunKind::Data,
+        },
         numbering: if sequence == 0 { Numbering::Unnumbered } else { Numbering::Messages },
         send_ns: 0,
-    });
+    };
+    visitor.run(&run);
     for index in 0..u64::from(header.count) {
         let Some(&length) = rest.first() else {
             visitor.refuse(MessageReject::Truncated);
@@ -70,6 +71,9 @@ pub fn decode<V: Visitor>(packet: &[u8], visitor: &mut V) -> Result<(), FrameRej
             return Ok(());
         };
         let body = &message[1..];
+        if body[0] == UNIT_CLEAR && index > 0 {
+            visitor.run(&reset_at(&run, index));
+        }
         visitor.message(&Message {
             sequence: sequence + index * step,
             kind: u16::from(body[0]),
@@ -82,6 +86,14 @@ pub fn decode<V: Visitor>(packet: &[u8], visitor: &mut V) -> Result<(), FrameRej
         visitor.refuse(MessageReject::TrailingBytes);
     }
     Ok(())
+}
+
+/// The run that begins with a unit clear which is message `index` of the packet.
+#[cold]
+#[inline(never)]
+fn reset_at(run: &Run, index: u64) -> Run {
+    let sequence = if run.sequence == 0 { 0 } else { run.sequence + index };
+    Run { kind: RunKind::Reset, sequence, count: run.count - index as u32, ..*run }
 }
 
 /// Nanoseconds since the second that the unit's last time message (0x20) named, for the types of the US feeds
@@ -139,11 +151,25 @@ mod tests {
         assert_eq!(decoded(&[8, 0, 0, 2, 77, 0, 0, 0]).runs[0].sequence, 77);
         let clear = decoded(&packet(1, 1, &[&[UNIT_CLEAR, 5, 0, 0, 0], &[0x20, 0, 0, 0, 0]]));
         assert_eq!((clear.runs[0].kind, clear.messages.len()), (RunKind::Reset, 2));
-        let late = decoded(&packet(1, 1, &[&[0x20, 0, 0, 0, 0], &[UNIT_CLEAR, 5, 0, 0, 0]]));
-        assert_eq!(late.runs[0].kind, RunKind::Data);
         let free = decoded(&packet(1, 0, &[&[0x2E, 65], &[0x2E, 66]]));
         assert_eq!(free.runs[0].numbering, Numbering::Unnumbered);
         assert!(free.messages.iter().all(|m| m.0 == 0));
+    }
+
+    #[test]
+    fn a_unit_clear_inside_a_packet_begins_a_run() {
+        let time = [0x20, 0, 0, 0, 0];
+        let clear = [UNIT_CLEAR, 5, 0, 0, 0];
+        let found = decoded(&packet(4, 70, &[&time, &time, &clear, &time, &clear]));
+        let runs: Vec<_> = found.runs.iter().map(|run| (run.kind, run.sequence, run.count)).collect();
+        assert_eq!(runs, [(RunKind::Data, 70, 5), (RunKind::Reset, 72, 3), (RunKind::Reset, 74, 1)]);
+        assert!(found.runs.iter().all(|run| run.unit == 4 && run.numbering == Numbering::Messages));
+        let told: Vec<_> = found.messages.iter().map(|message| (message.0, message.1)).collect();
+        assert_eq!(told, [(70, 0x20), (71, 0x20), (72, 0x97), (73, 0x20), (74, 0x97)]);
+        // Outside of the numbering there is no number to restart from, but the books are cleared all the same.
+        let free = decoded(&packet(4, 0, &[&time, &clear]));
+        assert_eq!((free.runs[1].kind, free.runs[1].numbering), (RunKind::Reset, Numbering::Unnumbered));
+        assert_eq!((free.runs[1].sequence, free.runs[1].count), (0, 1));
     }
 
     #[test]

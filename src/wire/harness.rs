@@ -8,7 +8,10 @@ mod stream;
 pub use stream::{STREAM_UNIT_BYTES_MAX, StreamExercise, exercise_stream};
 
 use super::itch50::{FileFramer, Framed};
-use super::{Message, Numbering, Run, RunKind, Visitor, decode, describe, entries, itch50, link};
+use super::{
+    Message, Numbering, Run, RunKind, Visitor, decode, describe, entries, itch50, link, snapshot_point,
+    unavailable,
+};
 use crate::event::{FrameReject, LinkType, MessageReject, Protocol};
 
 /// What a decoder made of some bytes.
@@ -135,6 +138,10 @@ impl Visitor for Watcher<'_> {
         self.found.messages += 1;
         let count = &mut self.found.entries;
         entries(self.protocol, message.kind, message.body, &mut |_| *count += 1);
+        let point = snapshot_point(self.protocol, message.kind, message.body);
+        assert!(point.is_none() || message.body.len() >= 8, "{}: a point out of nothing", self.protocol);
+        let numbers = unavailable(self.protocol, message.kind, message.body);
+        assert!(numbers.is_none_or(|numbers| !numbers.is_empty()), "{}: an empty range", self.protocol);
         // Descriptions only have to be total; their values are the golden tests' business.
         drop(describe(self.protocol, message.kind, message.body));
     }

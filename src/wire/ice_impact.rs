@@ -30,7 +30,9 @@ struct MessageHeader {
 
 /// Decodes one packet.
 ///
-/// The sequence numbers messages, and a count of 0 is a heartbeat with the next one (in `ice-impact.pcap` both
+/// There is no reset message: the session number stays the same on a channel until the server begins anew, after its
+/// maintenance window or a failure, and other channels may use the same one; so a change of it is the restart. The
+/// sequence numbers messages, and a count of 0 is a heartbeat with the next one (in `ice-impact.pcap` both
 /// hold for every packet). Messages' times differ in place by type, so [`Message::source_ns`] is 0; the packet's
 /// send time has milliseconds.
 ///
@@ -43,8 +45,8 @@ pub fn decode<V: Visitor>(packet: &[u8], visitor: &mut V) -> Result<(), FrameRej
     let sequence = u64::from(header.sequence.get());
     let count = header.count.get();
     visitor.run(&Run {
-        unit: u32::from(header.session.get()),
-        session: 0,
+        unit: 0,
+        session: u128::from(header.session.get()),
         sequence,
         count: u32::from(count),
         kind: if count == 0 { RunKind::Heartbeat } else { RunKind::Data },
@@ -98,12 +100,20 @@ mod tests {
     fn frames_messages_with_their_numbers_and_times() {
         let found = decoded(&packet(253_572, &[(b'T', b"S"), (b'F', &[0; 24]), (b'T', b"E")]));
         let run = found.runs[0];
-        assert_eq!((run.unit, run.sequence, run.count), (1291, 253_572, 3));
+        assert_eq!((run.unit, run.session, run.sequence, run.count), (0, 1291, 253_572, 3));
         assert_eq!((run.kind, run.send_ns), (RunKind::Data, 1_534_845_600_696_000_000));
         assert_eq!(found.messages[0], (253_572, u16::from(b'T'), 0, vec![b'T', 0, 1, b'S']));
         assert_eq!((found.messages[2].0, found.messages[1].3.len()), (253_574, 27));
         let heartbeat = decoded(&packet(9, &[]));
         assert_eq!((heartbeat.runs[0].kind, heartbeat.runs[0].sequence), (RunKind::Heartbeat, 9));
+    }
+
+    #[test]
+    fn another_session_number_is_another_session_of_the_same_stream() {
+        let mut restarted = packet(1, &[(b'T', b"S")]);
+        restarted[..2].copy_from_slice(&1292u16.to_be_bytes());
+        let run = decoded(&restarted).runs[0];
+        assert_eq!((run.unit, run.session, run.sequence, run.kind), (0, 1292, 1, RunKind::Data));
     }
 
     #[test]

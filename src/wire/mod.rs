@@ -7,6 +7,7 @@ mod decode;
 mod entry;
 #[cfg(test)]
 mod recorder;
+mod recovery;
 mod stream;
 mod visit;
 
@@ -29,6 +30,7 @@ pub mod soupbin;
 
 pub use decode::{decode, describe, entries};
 pub use entry::{Action, Entry, Instrument};
+pub use recovery::{SnapshotPoint, snapshot_point, unavailable};
 pub use stream::{
     Control, Flow, Progress, Stop, StreamVisitor, UNNUMBERED_RUN, decode_stream, is_stream_protocol,
 };

@@ -8,10 +8,16 @@ use crate::event::{FrameReject, MessageReject, Nanos};
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-/// Delivery flags with a meaning of their own. The others (10 failover, 11 original, 13 and 15 retransmission,
-/// 17 to 20 refresh, 21 message unavailable) carry messages, and so do flags that are not known.
+/// Delivery flags with a meaning of their own. The others (10 failover, 11 original, 13 and 15 retransmission) carry
+/// messages under their own numbers, and so do flags that are not known.
 const HEARTBEAT: u8 = 1;
 const SEQUENCE_RESET: u8 = 12;
+/// The one packet of a refresh, its first, a further one and its last.
+const REFRESH: std::ops::RangeInclusive<u8> = 17..=20;
+const MESSAGE_UNAVAILABLE: u8 = 21;
+
+/// Message type of the answer that a range of messages can't be retransmitted.
+const UNAVAILABLE: u16 = 31;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
@@ -38,8 +44,10 @@ struct MessageHeader {
 /// Decodes one packet.
 ///
 /// Flag 1 is a heartbeat with the next sequence, and so is any other packet without messages; flag 12 is a
-/// [`RunKind::Reset`] at its own number, whose message (type 1) is delivered too. An unknown flag is no reason to
-/// lose the messages behind it: the packet is data.
+/// [`RunKind::Reset`] at its own number, whose message (type 1) is delivered too. Refreshes (snapshots) and the answer
+/// that messages are unavailable stand outside of the stream's numbering, whatever number their packet has: they are
+/// [`Numbering::Unnumbered`], so that they neither fill nor make a gap. A retransmission is data of old numbers, sent
+/// now. An unknown flag is no reason to lose the messages behind it: the packet is data.
 ///
 /// # Errors
 /// [`FrameReject::PacketTooShort`] below 16 bytes, [`FrameReject::PacketHeader`] when the size field is not the
@@ -55,6 +63,7 @@ pub fn decode<V: Visitor>(packet: &[u8], visitor: &mut V) -> Result<(), FrameRej
     let send_ns = seconds_and_nanos(header.send_seconds.get(), header.send_nanos.get());
     // A heartbeat has no messages, whatever its count says: what stands behind it is trailing.
     let count = if header.delivery_flag == HEARTBEAT { 0 } else { header.count };
+    let apart = is_apart(header.delivery_flag);
     visitor.run(&Run {
         unit: 0,
         session: 0,
@@ -62,10 +71,10 @@ pub fn decode<V: Visitor>(packet: &[u8], visitor: &mut V) -> Result<(), FrameRej
         count: u32::from(count),
         kind: match (header.delivery_flag, count) {
             (SEQUENCE_RESET, _) => RunKind::Reset,
-            (_, 0) => RunKind::Heartbeat,
+            (_, 0) if !apart => RunKind::Heartbeat,
             _ => RunKind::Data,
         },
-        numbering: Numbering::Messages,
+        numbering: if apart { Numbering::Unnumbered } else { Numbering::Messages },
         send_ns,
     });
     for index in 0..u64::from(count) {
@@ -96,6 +105,23 @@ pub fn decode<V: Visitor>(packet: &[u8], visitor: &mut V) -> Result<(), FrameRej
         visitor.refuse(MessageReject::TrailingBytes);
     }
     Ok(())
+}
+
+/// Whether a packet with this delivery flag stands outside of the stream's numbering.
+#[inline]
+fn is_apart(delivery_flag: u8) -> bool {
+    REFRESH.contains(&delivery_flag) || delivery_flag == MESSAGE_UNAVAILABLE
+}
+
+/// The numbers that a message (a `Message::body`) says can't be had any more; `None` for all other types, and for
+/// bodies that are cut or name no range.
+#[cold]
+pub fn unavailable(kind: u16, body: &[u8]) -> Option<std::ops::RangeInclusive<u64>> {
+    let numbers = body.get(size_of::<U16>()..)?.first_chunk::<8>()?;
+    let (first, last) = numbers.split_at(4);
+    let first = u64::from(U32::read_from_bytes(first).ok()?.get());
+    let last = u64::from(U32::read_from_bytes(last).ok()?.get());
+    (kind == UNAVAILABLE && first <= last).then_some(first..=last)
 }
 
 #[inline]
@@ -188,12 +214,38 @@ mod tests {
         let heartbeat = decoded(&packet(1, 77, 0, &[]));
         assert_eq!((heartbeat.runs[0].kind, heartbeat.runs[0].sequence), (RunKind::Heartbeat, 77));
         assert_eq!(decoded(&packet(11, 77, 0, &[])).runs[0].kind, RunKind::Heartbeat);
-        for flag in [10, 11, 13, 15, 17, 18, 19, 20, 21, 0, 99, 255] {
+        for flag in [10, 11, 13, 15, 0, 99, 255] {
             let found = decoded(&packet(flag, 5, 0, &[(2, &[0; 12])]));
             assert_eq!((found.runs[0].kind, found.messages.len()), (RunKind::Data, 1), "flag {flag}");
+            assert_eq!(found.runs[0].numbering, Numbering::Messages, "flag {flag}");
         }
         let laden = decoded(&packet(1, 5, 0, &[(2, &[0; 12])]));
         assert_eq!((laden.messages.len(), &laden.refused[..]), (0, &[MessageReject::TrailingBytes][..]));
+    }
+
+    #[test]
+    fn refreshes_and_refusals_stand_outside_of_the_numbering() {
+        for flag in [17, 18, 19, 20, 21] {
+            for messages in [&[][..], &[(35, &[0; 12][..]), (106, &[0; 20])]] {
+                let found = decoded(&packet(flag, 5, 0, messages));
+                let run = found.runs[0];
+                assert_eq!((run.kind, run.numbering), (RunKind::Data, Numbering::Unnumbered), "flag {flag}");
+                assert_eq!((run.count as usize, found.messages.len()), (messages.len(), messages.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn tells_which_messages_are_unavailable() {
+        // Numbers 700 to 731 of product 1, channel 3.
+        let fields = [&700u32.to_le_bytes()[..], &731u32.to_le_bytes(), &[1, 3]].concat();
+        let found = decoded(&packet(21, 1, 0, &[(31, &fields)]));
+        let (_, kind, _, body) = &found.messages[0];
+        assert_eq!(unavailable(*kind, body), Some(700..=731));
+        assert_eq!(unavailable(*kind, &body[..9]), None);
+        assert_eq!(unavailable(34, body), None);
+        let backwards = [&[31, 0][..], &fields[4..8], &fields[..4]].concat();
+        assert_eq!(unavailable(31, &backwards), None);
     }
 
     #[test]

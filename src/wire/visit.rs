@@ -29,14 +29,14 @@ pub enum RunKind {
 /// A run of consecutive messages under one sequence header. Most packets are one run; a MACH datagram is several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Run {
-    /// The stream among those of its group: IEX channel, Cboe unit, ICE session, MACH session; else 0.
+    /// The stream among those of its group: IEX channel, Cboe unit; else 0.
     pub unit: u32,
     /// Identity of the sender's session, as the protocol writes it (MoldUDP64: 10 ASCII bytes big-endian in the
-    /// low 80 bits; IEX: session id); 0 where the protocol has none. A change starts an epoch.
+    /// low 80 bits; IEX, ICE and MACH: session number); 0 where the protocol has none. A change starts an epoch.
     pub session: u128,
     /// Number of the first message (or of the packet), or the next number for heartbeats.
     pub sequence: u64,
-    /// Messages that the header announces. A damaged packet may hold fewer.
+    /// Messages that the header announces, from this run on where a packet is several. A damaged packet may hold fewer.
     pub count: u32,
     /// What the run is.
     pub kind: RunKind,

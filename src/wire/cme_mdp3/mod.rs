@@ -11,7 +11,9 @@ pub mod layout;
 mod packet;
 #[cfg(test)]
 mod samples;
+mod snapshot;
 
 pub use describe::describe;
 pub use entries::entries;
 pub use packet::decode;
+pub use snapshot::snapshot_point;

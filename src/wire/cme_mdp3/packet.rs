@@ -29,11 +29,18 @@ struct MessageHeader {
 }
 const _: () = assert!(size_of::<MessageHeader>() == 10);
 
+/// The first number of every numbering. 0 is none: what can be asked for again is 1 to 4,294,967,295.
+const FIRST_SEQUENCE: u64 = 1;
+
 /// Decodes one packet: one run under the packet's number, which all its messages share.
 ///
-/// The run is a reset when the first message is a channel reset, and a heartbeat when there is no message at
-/// all; heartbeat messages (template 12) are ordinary messages. The header announces no message count, so the
-/// run's count is the one packet number. Messages of unknown templates pass.
+/// Number 1 begins a numbering, and its run is a [`RunKind::Reset`]: an incremental channel counts from 1 each week, and
+/// behind a channel reset; a snapshot channel in each of its loops. A packet with a channel reset and another number is
+/// the last one of the old numbering (so certified handlers take it; the venue's pages don't say): behind its messages
+/// comes a `Reset` at 1 without messages, sent a nanosecond later, so that a copy of the packet on another line is of
+/// the ended epoch. A damaged packet resets nothing; then packet 1 does. Heartbeat messages (template 12) are ordinary
+/// messages, and a packet without messages uses its number. The header announces no message count, so the run's count
+/// is the one packet number. Messages of unknown templates pass.
 ///
 /// # Errors
 /// `PacketTooShort` below 12 bytes.
@@ -43,30 +50,45 @@ pub fn decode<V: Visitor>(packet: &[u8], visitor: &mut V) -> Result<(), FrameRej
         return Err(FrameReject::PacketTooShort);
     };
     let sequence = u64::from(header.sequence.get());
-    visitor.run(&Run {
+    let run = Run {
         unit: 0,
         session: 0,
         sequence,
         count: 1,
-        kind: run_kind(messages),
+        kind: if sequence == FIRST_SEQUENCE { RunKind::Reset } else { RunKind::Data },
         numbering: Numbering::Packets,
         send_ns: header.sending_time_ns.get(),
-    });
+    };
+    visitor.run(&run);
+    let mut resets = false;
     let mut rest = messages;
     while !rest.is_empty() {
         let Some((header, body, behind)) = split_message(rest) else {
             visitor.refuse(unframed(rest));
-            break;
+            return Ok(());
         };
         rest = behind;
+        let kind = header.template.get();
         match source_time(header, body) {
             Some(source_ns) => {
-                visitor.message(&Message { sequence, kind: header.template.get(), source_ns, body });
+                resets |= kind == template::CHANNEL_RESET;
+                visitor.message(&Message { sequence, kind, source_ns, body });
             }
             None => visitor.refuse(MessageReject::TooShort),
         }
     }
+    if resets && sequence != FIRST_SEQUENCE {
+        visitor.run(&reset_behind(&run));
+    }
     Ok(())
+}
+
+/// The run that says that the numbers begin again behind `run`'s packet.
+#[cold]
+#[inline(never)]
+fn reset_behind(run: &Run) -> Run {
+    let send_ns = run.send_ns.saturating_add(1);
+    Run { kind: RunKind::Reset, sequence: FIRST_SEQUENCE, count: 0, send_ns, ..*run }
 }
 
 /// The first message of `bytes`: its SBE header, its body from there on, and what is behind it.
@@ -90,19 +112,6 @@ fn unframed(bytes: &[u8]) -> MessageReject {
             MessageReject::BadLength
         }
         _ => MessageReject::Truncated,
-    }
-}
-
-/// What the run of `messages` is.
-#[inline]
-fn run_kind(messages: &[u8]) -> RunKind {
-    if messages.is_empty() {
-        // Not known from the venue; such a packet would have used its number.
-        return RunKind::Data;
-    }
-    match split_message(messages) {
-        Some((header, ..)) if header.template.get() == template::CHANNEL_RESET => RunKind::Reset,
-        _ => RunKind::Data,
     }
 }
 
@@ -130,9 +139,13 @@ mod tests {
         told
     }
 
-    /// A packet numbered 7 of these message bodies.
+    /// A packet numbered 7 of these message bodies, sent at 9.
     fn packet(bodies: &[Vec<u8>]) -> Vec<u8> {
-        let mut packet = [&7_u32.to_le_bytes()[..], &9_u64.to_le_bytes()].concat();
+        numbered(7, bodies)
+    }
+
+    fn numbered(sequence: u32, bodies: &[Vec<u8>]) -> Vec<u8> {
+        let mut packet = [&sequence.to_le_bytes()[..], &9_u64.to_le_bytes()].concat();
         for body in bodies {
             let size = u16::try_from(body.len() + 2).expect("a short message");
             packet.extend_from_slice(&size.to_le_bytes());
@@ -176,14 +189,51 @@ mod tests {
         assert!(none.runs.is_empty());
     }
 
+    /// A channel reset of channel 310, sent at 5.
+    fn channel_reset() -> Vec<u8> {
+        body(4, 9, &[5, 0, 0, 0, 0, 0, 0, 0, 0x80], &[2, 0, 1, 54, 1])
+    }
+
+    /// Kind, sequence, count and send time of the runs.
+    fn runs(packet: &[u8]) -> Vec<(RunKind, u64, u32, u64)> {
+        told(packet).runs.iter().map(|run| (run.kind, run.sequence, run.count, run.send_ns)).collect()
+    }
+
     #[test]
-    fn a_channel_reset_in_front_makes_the_run_a_reset() {
-        let reset = body(4, 9, &[5, 0, 0, 0, 0, 0, 0, 0, 0x80], &[2, 0, 1, 54, 1]);
+    fn a_channel_reset_ends_the_numbering_wherever_it_stands_in_its_packet() {
         let heartbeat = body(12, 9, &[], &[]);
-        let first = told(&packet(&[reset.clone(), heartbeat.clone()]));
-        assert_eq!((first.runs[0].kind, first.messages.len()), (RunKind::Reset, 2));
-        assert_eq!(first.messages[0].2, 5);
-        assert_eq!(told(&packet(&[heartbeat, reset])).runs[0].kind, RunKind::Data);
+        for bodies in [
+            vec![channel_reset()],
+            vec![channel_reset(), heartbeat.clone()],
+            vec![heartbeat.clone(), channel_reset(), heartbeat.clone()],
+            vec![channel_reset(), channel_reset()],
+        ] {
+            let packet = packet(&bodies);
+            assert_eq!(runs(&packet), [(RunKind::Data, 7, 1, 9), (RunKind::Reset, 1, 0, 10)]);
+            let told = told(&packet);
+            assert_eq!(told.messages.len(), bodies.len());
+            assert!(told.messages.iter().all(|message| message.0 == 7), "under the packet's number");
+            let reset = told.messages.iter().find(|message| message.1 == 4).expect("it is delivered too");
+            assert_eq!(reset.2, 5);
+        }
+    }
+
+    #[test]
+    fn packet_1_begins_a_numbering() {
+        let heartbeat = body(12, 9, &[], &[]);
+        assert_eq!(runs(&numbered(1, std::slice::from_ref(&heartbeat))), [(RunKind::Reset, 1, 1, 9)]);
+        assert_eq!(runs(&numbered(1, &[heartbeat.clone(), channel_reset()])), [(RunKind::Reset, 1, 1, 9)]);
+        assert_eq!(runs(&numbered(0, std::slice::from_ref(&heartbeat))), [(RunKind::Data, 0, 1, 9)]);
+        assert_eq!(runs(&numbered(u32::MAX, &[heartbeat])), [(RunKind::Data, u32::MAX.into(), 1, 9)]);
+    }
+
+    #[test]
+    fn a_damaged_packet_resets_nothing() {
+        let mut cut = packet(&[channel_reset(), channel_reset()]);
+        cut.pop();
+        assert_eq!(runs(&cut), [(RunKind::Data, 7, 1, 9)]);
+        let no_time = body(4, 9, &[5, 0, 0], &[]);
+        assert_eq!(runs(&packet(&[no_time])), [(RunKind::Data, 7, 1, 9)]);
     }
 
     #[test]
