@@ -126,7 +126,9 @@ impl FaultArgs {
     pub(super) fn check(&self, to: &ReplayTarget, configured: bool) -> Result<(), String> {
         let Some(option) = self.first_option() else {
             return match self.seed {
-                Some(_) => Err("--seed chooses among faults, and there are none: add --loss 1%, say".to_owned()),
+                Some(_) => {
+                    Err("--seed chooses among faults, and there are none: add --loss 1%, say".to_owned())
+                }
                 None => Ok(()),
             };
         };
@@ -192,7 +194,8 @@ impl<'a> ConfiguredLines<'a> {
 
     /// What lines are called in reports: their own name, or with the feed's where it is not enough.
     fn named(&self) -> Vec<NamedLine> {
-        let name = |feed: &str, line: &str| match self.0.iter().filter(|(_, other, _)| *other == line).count() {
+        let name = |feed: &str, line: &str| match self.0.iter().filter(|(_, other, _)| *other == line).count()
+        {
             1 => line.to_owned(),
             _ => format!("{feed}/{line}"),
         };
@@ -222,7 +225,10 @@ impl<'a> ConfiguredLines<'a> {
         };
         match found.as_slice() {
             [(_, _, destination)] => Ok(LineChoice::At(*destination)),
-            [] => Err(format!("names line '{text}', which is not configured: there are {}", list(&mut self.0.iter()))),
+            [] => Err(format!(
+                "names line '{text}', which is not configured: there are {}",
+                list(&mut self.0.iter())
+            )),
             several => Err(format!(
                 "names line '{text}', which several feeds have: write one of {}",
                 list(&mut several.iter().copied())

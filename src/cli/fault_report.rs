@@ -51,7 +51,10 @@ pub(super) fn faults_summary(faults: Option<&FaultReport>) -> String {
             (line.corrupted, "corrupted"),
             (line.waiting, "waiting"),
         ];
-        text += &format!("  line {} {}: {} of {} packets handed on", line.name, line.destination, line.delivered, line.seen);
+        text += &format!(
+            "  line {} {}: {} of {} packets handed on",
+            line.name, line.destination, line.delivered, line.seen
+        );
         for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
             text += &format!(", {count} {what}");
         }

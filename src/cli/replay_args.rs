@@ -1,7 +1,7 @@
 //! `sluice replay`: its options.
 
-use super::{FaultArgs, SoupArgs};
 use super::values::{MacAddress, VlanRewrite, duration, protocol};
+use super::{FaultArgs, SoupArgs};
 use crate::event::Protocol;
 use clap::Args;
 use std::net::{IpAddr, SocketAddr};

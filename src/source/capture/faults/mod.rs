@@ -17,4 +17,6 @@ pub use plan::{FaultPlan, FaultPlanError, LineChoice, LineFaults, NamedLine, Per
 pub use report::{FaultReport, LineFaultReport};
 
 #[cfg(test)]
+mod loader_tests;
+#[cfg(test)]
 mod tests;

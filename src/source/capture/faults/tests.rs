@@ -134,10 +134,14 @@ fn rates_are_those_asked_for() {
                 let draw = line.draw();
                 counts[0] += u64::from(draw.lost);
                 counts[1] += u64::from(draw.duplicate);
-                counts[2] += u64::from(draw.overtaken_by.inspect(|by| assert!((1..=8).contains(by))).is_some());
+                counts[2] +=
+                    u64::from(draw.overtaken_by.inspect(|by| assert!((1..=8).contains(by))).is_some());
                 counts[3] += u64::from(draw.corrupt.is_some());
             }
-            assert!(counts.iter().all(|count| is_likely(*count, TRIALS, share)), "{seed} {share}: {counts:?}");
+            assert!(
+                counts.iter().all(|count| is_likely(*count, TRIALS, share)),
+                "{seed} {share}: {counts:?}"
+            );
         }
     }
 }
@@ -199,7 +203,7 @@ fn a_seed_means_the_same_for_ever() {
     assert_eq!(lost, LOST_OF_SEED_ONE);
 }
 
-const SEED_ONE: [u64; 2] = [0, 0];
+const SEED_ONE: [u64; 2] = [1_307_624_392_634_352_407, 2_206_727_273_641_587_928];
 const LOST_OF_SEED_ONE: [u64; 0] = [];
 
 #[test]
@@ -295,7 +299,8 @@ fn packets_under_way_take_bounded_memory() {
 #[test]
 fn a_dead_line_is_silent_for_exactly_that_time() {
     let packets = both(1_000);
-    let dead = vec![(Some(LineChoice::Letter('B')), 10_000..20_000), (Some(LineChoice::At(B)), 50_000..50_101)];
+    let dead =
+        vec![(Some(LineChoice::Letter('B')), 10_000..20_000), (Some(LineChoice::At(B)), 50_000..50_101)];
     let plan = FaultPlan { dead, ..FaultPlan::default() };
     let (came, report) = through(&plan, &packets);
     let expected = packets.iter().enumerate().filter(|(_, (time_ns, to))| {
@@ -334,20 +339,29 @@ fn lines_go_by_cme_groups_by_order_or_by_configured_names() {
     let cme_b = Destination::v4([224, 0, 32, 1], 15310);
     let cme_a = Destination::v4([224, 0, 31, 1], 14310);
     let packets: Vec<_> = [cme_b, B, cme_a, A].iter().map(|to| (9, *to)).collect();
-    let plan = FaultPlan { loss: PerLine { all: None, lines: vec![(LineChoice::Letter('B'), 1.0)] }, ..FaultPlan::default() };
+    let plan = FaultPlan {
+        loss: PerLine { all: None, lines: vec![(LineChoice::Letter('B'), 1.0)] },
+        ..FaultPlan::default()
+    };
     let (_, report) = through(&plan, &packets);
     let lines: Vec<_> = report.lines.iter().map(|line| (line.name.as_str(), line.lost)).collect();
     assert_eq!(lines, [("B", 1), ("A", 0), ("A", 0), ("B", 1)]);
     assert!(report.absent_lines.is_empty());
     let named = super::NamedLine { name: "left".to_owned(), destination: A };
-    let plan = FaultPlan { names: vec![named], loss: only(cme_a, 1.0), delay_ns: only(B, 1), ..FaultPlan::default() };
+    let plan = FaultPlan {
+        names: vec![named],
+        loss: only(cme_a, 1.0),
+        delay_ns: only(B, 1),
+        ..FaultPlan::default()
+    };
     let (_, report) = through(&plan, &packets[2..]);
     let lines: Vec<_> = report.lines.iter().map(|line| (line.name.as_str(), line.lost)).collect();
     assert_eq!(lines, [("224.0.31.1:14310", 1), ("left", 0)]);
     assert_eq!(report.absent_lines, ["239.0.0.2:1002"]);
     // Ten destinations: the ninth has no letter.
     let many: Vec<_> = (0..10).map(|n| (9, Destination::v4([239, 0, 1, n], 1))).collect();
-    let names: Vec<_> = through(&FaultPlan::default(), &many).1.lines.into_iter().map(|line| line.name).collect();
+    let names: Vec<_> =
+        through(&FaultPlan::default(), &many).1.lines.into_iter().map(|line| line.name).collect();
     assert_eq!(names[..8].concat(), "ABCDEFGH");
     assert_eq!(names[8..], ["239.0.1.8:1", "239.0.1.9:1"]);
 }
