@@ -46,7 +46,8 @@ pub struct FaultArgs {
     /// Flip 1 to 8 bits in the payload of this share of packets; checksums stay as they are.
     #[arg(long, value_name = "[LINE=]P", value_parser = share)]
     pub corrupt: Vec<Fault<f64>>,
-    /// Lose everything from one offset after the first record until another, in each loop: B=10s..20s.
+    /// Lose everything from one offset after the first record until another, in each loop: B=10s..20s, B=10s.. or
+    /// B=..20s.
     #[arg(long, value_name = "[LINE=]FROM..UNTIL", value_parser = dead)]
     pub dead: Vec<Fault<Range<u64>>>,
     /// What all chance follows from [default: 1].

@@ -292,7 +292,7 @@ mod tests {
         let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
         cli.check().map_err(|error| error.to_string())?;
         match cli.command {
-            Command::Replay(args) => Ok(args),
+            Command::Replay(args) => Ok(*args),
             _ => panic!("not replay"),
         }
     }

@@ -90,7 +90,7 @@ impl FaultInjector {
     /// The pass is over: whatever is late comes now.
     pub(in super::super) fn flush(&mut self) {
         for line in 0..self.lines.len() {
-            self.let_go(line, 0, true);
+            self.let_go(line, self.newest_ns, true);
         }
         while let Some(arrived) = self.delayed.earliest() {
             self.ready.push_back(arrived);

@@ -42,8 +42,11 @@ fn capture(folder: &tempfile::TempDir, count: usize, options: CaptureOptions) ->
     CaptureOptions { paths, ..options }
 }
 
+/// The frames of a loop, each with its time.
+type Loop = Vec<(u64, Vec<u8>)>;
+
 /// All that comes, loop by loop, and what faults did.
-fn played(mut source: CaptureSource) -> (Vec<Vec<(u64, Vec<u8>)>>, FaultReport) {
+fn played(mut source: CaptureSource) -> (Vec<Loop>, FaultReport) {
     let mut loops = vec![Vec::new()];
     while !source.exhausted() {
         let mut some = Vec::new();
