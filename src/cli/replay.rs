@@ -1,6 +1,7 @@
 //! `sluice replay`: captures through the appliance, onto a network, or to clients.
 
 use super::control::{ControlTopics, not_created};
+use super::fault_report::{faults_exit, faults_summary};
 use super::output::{print, warn_of};
 use super::publish::{Outputs, hot_path, publish, threads_value};
 use super::replay_tcp::replay_tcp;
@@ -63,6 +64,7 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
         Some(path) => Settings::load(path)?,
         None => Settings::for_replay(args.protocol),
     };
+    let options = &CaptureOptions { faults: args.faults.plan(&settings.feeds)?, ..options.clone() };
     let mut bar = None;
     let started = Instant::now();
     let mut progress = |frames: u64, frames_total: Option<u64>| {
@@ -85,9 +87,11 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
         json!(replayed.pools.iter().map(ToString::to_string).collect::<Vec<_>>()),
     );
     let mut exit = Exit::Done;
+    let mut faults = None;
     if let Some(source) = &mut replayed.source {
         further.insert("pacing".to_owned(), pacing_value(source.pacing()));
         exit = note_capture(source, &mut further);
+        faults = source.report().and_then(|report| report.faults.clone());
     }
     if let Some(flows) = replayed.outcome.flows.take() {
         further.insert("flows".to_owned(), json!(flows));
@@ -108,7 +112,9 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
         plot: args.plot.as_deref().or(settings.report.plot.as_deref()),
         json: false,
     };
-    Ok(match publish(input, &outputs)? {
+    let published = publish(input, &outputs)?;
+    print(&faults_summary(faults.as_ref()))?;
+    Ok(match published {
         Exit::Done => exit,
         worse => worse,
     })
@@ -116,9 +122,12 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
 
 /// Enters what was found in the captures; a capture that could not be read to its end is a failure.
 pub(super) fn note_capture(source: &mut CaptureSource, further: &mut Map<String, Value>) -> Exit {
-    let Some(CaptureReport { stats, outside_window, resident, error }) = source.report() else {
+    let Some(CaptureReport { stats, outside_window, resident, faults, error }) = source.report() else {
         return Exit::Done;
     };
+    if let Some(faults) = faults {
+        further.insert("faults".to_owned(), json!(faults));
+    }
     let facts = json!({ "stats": stats, "outside_window": outside_window, "resident": resident });
     further.insert("capture".to_owned(), facts);
     if let Some(damage) = &stats.damaged {
@@ -129,7 +138,7 @@ pub(super) fn note_capture(source: &mut CaptureSource, further: &mut Map<String,
     }
     match error {
         Some(error) => super::run::not_written(error),
-        None => Exit::Done,
+        None => faults_exit(faults.as_ref()),
     }
 }
 
@@ -157,6 +166,11 @@ fn out(
     destination: &Destination,
     stop: &StopFlag,
 ) -> anyhow::Result<Exit> {
+    let feeds = match &args.config {
+        Some(path) if !args.faults.is_nothing() => Settings::load(path)?.feeds,
+        _ => Vec::new(),
+    };
+    let options = &CaptureOptions { faults: args.faults.plan(&feeds)?, ..options.clone() };
     let mut bar = None;
     let mut progress = |so_far: &SendProgress| {
         bar.get_or_insert_with(|| ReplayBar::new(so_far.frames_total)).show(so_far);
@@ -181,7 +195,9 @@ fn out(
     if let Some(path) = &args.report {
         write_json(path, &report)?;
     }
-    print(&sent_summary(&sent))?;
+    let faults = sent.source.report().and_then(|report| report.faults.as_ref());
+    let faults = faults_summary(faults);
+    print(&(sent_summary(&sent) + &faults))?;
     Ok(if balanced { exit } else { Exit::Unbalanced })
 }
 

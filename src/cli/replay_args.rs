@@ -1,7 +1,7 @@
 //! `sluice replay`: its options.
 
-use super::SoupArgs;
 use super::values::{MacAddress, VlanRewrite, duration, protocol};
+use super::{FaultArgs, SoupArgs};
 use crate::event::Protocol;
 use clap::Args;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +19,9 @@ byte of them; bytes that the capture misses are counted. --pps then counts segme
 --to inline decodes the same bytes, where their protocol is known (fix, native, soupbintcp-itch50, or --protocol).
 --from and --until are offsets from the first record of the first file: seconds, or with ns, us, ms, s, m
 or h. Records without a timestamp are left out where either is given.
+Faults meet UDP packets, also with VLAN tags, on their way in or out; the same seed gives the same run. Every value is for
+all lines, or for one with LINE= in front: a configured line's name (FEED/LINE where several feeds have it), without
+--config a letter from A to H (CME's groups by their addresses, other destinations as they first appear), or ADDR:PORT.
 --speed original keeps the gaps of the capture, 2x halves them, max leaves none; --pps sends evenly.
 
 Examples:
@@ -27,6 +30,7 @@ Examples:
   sluice replay cme.pcapng --config appliance.toml --from 10s --until 20s
   sluice replay cme.pcapng --to iface:veth0 --speed 10x --dst-mac 02:00:00:00:00:02 --vlan strip
   sluice replay itch.pcap --to udp:233.54.12.111:26477 --pps 100000 --loop 10
+  sluice replay cme.pcapng --loss 1% --loss B=5% --delay B=50us --dead A=10s..20s --seed 7
   sluice replay orders.pcap --to tcp:127.0.0.1:9000 --flow-port 4000 --speed max
   sluice replay itch.bin --to soup:127.0.0.1:9500 --speed max
 --to soup serves the ITCH messages of MoldUDP64 packets, each one once and numbered from 1, to up to 64 clients, from the
@@ -93,6 +97,9 @@ pub struct ReplayArgs {
     /// What is rewritten.
     #[command(flatten)]
     pub rewrite: Rewrite,
+    /// What goes wrong on the way.
+    #[command(flatten)]
+    pub faults: FaultArgs,
     /// What is served to whom.
     #[command(flatten)]
     pub soup: SoupArgs,
@@ -260,6 +267,7 @@ impl ReplayArgs {
                     .to_owned(),
             );
         }
+        self.faults.check(&self.to, self.config.is_some())?;
         if !onto_interface && self.queue.is_some() {
             return Err("--queue is a transmit queue of an interface: add --to iface:NAME".to_owned());
         }
@@ -284,7 +292,7 @@ mod tests {
         let cli = Cli::try_parse_from(words).map_err(|error| error.to_string())?;
         cli.check().map_err(|error| error.to_string())?;
         match cli.command {
-            Command::Replay(args) => Ok(args),
+            Command::Replay(args) => Ok(*args),
             _ => panic!("not replay"),
         }
     }
@@ -347,6 +355,8 @@ mod tests {
             (&["--soup-user", "reader"], "--to soup:ADDR:PORT"),
             (&["--to", "soup:[::1]:1", "--soup-session", "eleven-long"], "1 to 10"),
             (&["--to", "soup:[::1]:1", "--wait-clients", "65"], "1 to 64"),
+            (&["--to", "tcp:1.2.3.4:5", "--loss", "1%"], "--loss"),
+            (&["--to", "soup:1.2.3.4:5", "--dead", "A=1s..2s"], "--dead"),
             (&["--loop", "0"], "--loop"),
             (&["--dst-port", "0"], "--dst-port"),
         ] {

@@ -39,7 +39,7 @@ pub enum Command {
     /// Receive from interfaces until stopped, and report.
     Run(RunArgs),
     /// Send captures through the appliance, or onto a network, at a chosen pace.
-    Replay(ReplayArgs),
+    Replay(Box<ReplayArgs>),
     /// Send made-up native events to a server, at a chosen rate, and prove what arrived.
     Send(SendArgs),
     /// Count what captures hold, by stream, line and message type.

@@ -57,6 +57,16 @@ pub enum CaptureError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// Faults differ from loop to loop, so that the file is read for each.
+    #[error(
+        "{} is no regular file, and faults in several loops need to read it again: copy it to a file first, or replay it \
+         once",
+        path.display()
+    )]
+    ReadOnce {
+        /// The file.
+        path: PathBuf,
+    },
     /// No capture was named.
     #[error("no capture was named: give at least one file")]
     NoFiles,

@@ -11,6 +11,7 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use super::blocks::Block;
+use super::faults::{FaultPlan, FaultReport};
 use super::feed::{Feed, Streaming};
 use super::pacing::{Pacer, PacingReport, Speed};
 use super::step::RECORD_BYTES_MAX;
@@ -44,6 +45,8 @@ pub struct CaptureOptions {
     /// Memory for frames. Captures that fit are read once; others are read again in each loop. At least two blocks
     /// of 4 MiB are used.
     pub memory_bytes: usize,
+    /// What goes wrong on the way. With it, captures are read again in each loop, because the faults go on.
+    pub faults: Option<FaultPlan>,
 }
 
 impl CaptureOptions {
@@ -56,6 +59,7 @@ impl CaptureOptions {
             window: TimeWindow::default(),
             order_records: 0,
             memory_bytes: MEMORY_BYTES_DEFAULT,
+            faults: None,
         }
     }
 }
@@ -69,6 +73,8 @@ pub struct CaptureReport {
     pub outside_window: u64,
     /// Whether they fit into memory whole.
     pub resident: bool,
+    /// What faults did, in all loops.
+    pub faults: Option<FaultReport>,
     /// What ended the loading before the captures' end.
     pub error: Option<CaptureError>,
 }
@@ -111,42 +117,53 @@ pub(super) fn open_with_blocks(
     for path in options.paths.iter().filter(|path| path.is_file()) {
         CaptureReader::open(path)?;
     }
-    let plan =
-        Plan { paths: options.paths.clone(), window: options.window, order_records: options.order_records };
-    let mut stream = RecordStream::new(plan.clone());
+    let read_again = options.faults.is_some() && options.loops != 1;
+    if let Some(path) = options.paths.iter().find(|path| read_again && !path.is_file()) {
+        return Err(CaptureError::ReadOnce { path: path.clone() });
+    }
+    let mut stream = RecordStream::new(Plan {
+        paths: options.paths.clone(),
+        window: options.window,
+        order_records: options.order_records,
+        faults: options.faults.clone(),
+    });
     let blocks_max = (options.memory_bytes / Block::footprint(block_bytes)).max(2);
     let mut blocks = Vec::new();
-    while blocks.len() < blocks_max {
+    let mut ended = false;
+    while blocks.len() < blocks_max && !ended {
         let mut block = Block::new(block_bytes);
-        let ended = stream.fill(&mut block)?;
+        ended = stream.fill(&mut block)?;
         blocks.push(block);
-        if ended {
-            let (stats, outside_window) = stream.counts();
-            let report = CaptureReport { stats, outside_window, resident: true, error: None };
-            let feed = Feed::resident(blocks, options.loops);
-            return Ok(source(options, feed, LoaderHandle::done(report)));
-        }
     }
-    stream_blocks(options, plan, stream, blocks)
+    if ended && !read_again {
+        let (stats, outside_window) = stream.counts();
+        let faults = stream.fault_report();
+        let report = CaptureReport { stats, outside_window, resident: true, faults, error: None };
+        let feed = Feed::resident(blocks, options.loops);
+        return Ok(source(options, feed, LoaderHandle::done(report)));
+    }
+    // One block at least to load the next loop into, while the last one is played.
+    blocks.resize_with((blocks.len() + 1).clamp(2, blocks_max), || Block::new(block_bytes));
+    stream_blocks(options, stream, blocks, ended)
 }
 
-/// Hands the loaded blocks over and starts the thread that refills them.
+/// Hands the loaded blocks over and starts the thread that refills them; `pass_ended` if they are a whole pass.
 fn stream_blocks(
     options: &CaptureOptions,
-    plan: Plan,
     stream: RecordStream,
     blocks: Vec<Block>,
+    pass_ended: bool,
 ) -> Result<CaptureSource, CaptureError> {
     let (mut full, full_end) = RingBuffer::new(blocks.len());
-    let (empty_end, empty) = RingBuffer::new(blocks.len());
+    let (mut empty_end, empty) = RingBuffer::new(blocks.len());
     for block in blocks {
-        // The ring was made for this many.
-        drop(full.push(block));
+        // The rings were made for this many.
+        drop(if block.len() > 0 { full.push(block) } else { empty_end.push(block) });
     }
     let (stop, ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let refiller = Refiller {
-        plan,
         stream,
+        pass_ended,
         first_pass: None,
         loops_left: (options.loops > 0).then_some(options.loops),
         empty,
@@ -218,8 +235,9 @@ impl Drop for LoaderHandle {
 
 /// The loader thread's state.
 struct Refiller {
-    plan: Plan,
     stream: RecordStream,
+    /// Whether the blocks that were loaded before the start are a whole pass.
+    pass_ended: bool,
     /// Counts of the first pass, once another one has begun.
     first_pass: Option<(CaptureStats, u64)>,
     /// Loops that are left, the present one included; `None` is for ever.
@@ -234,15 +252,19 @@ struct Refiller {
 impl Refiller {
     fn run(mut self, ended: &AtomicBool) -> CaptureReport {
         let error = self.refill().err();
+        let faults = self.stream.fault_report();
         let (stats, outside_window) = self.first_pass.unwrap_or_else(|| self.stream.counts());
         // Pairs with the Acquire loads in Feed::exhausted and LoaderHandle::collect.
         ended.store(true, Ordering::Release);
-        CaptureReport { stats, outside_window, resident: false, error }
+        CaptureReport { stats, outside_window, resident: false, faults, error }
     }
 
     /// Fills blocks until the last loop's end, or until told to stop.
     fn refill(&mut self) -> Result<(), CaptureError> {
-        let mut starts_loop = false;
+        if self.pass_ended && !self.next_pass() {
+            return Ok(());
+        }
+        let mut starts_loop = self.pass_ended;
         while let Some(mut block) = self.empty_block() {
             block.clear();
             block.starts_loop = starts_loop;
@@ -255,22 +277,32 @@ impl Refiller {
                 self.spare = Some(block);
             }
             if filled? {
-                if starts_loop {
+                let may_be_empty = self.stream.has_faults() && self.loops_left.is_some();
+                if starts_loop && !may_be_empty {
                     // A whole pass without a frame: the file was changed meanwhile. Another one would spin.
                     return Ok(());
                 }
-                if let Some(left) = &mut self.loops_left {
-                    *left -= 1;
-                    if *left == 0 {
-                        return Ok(());
-                    }
+                if !self.next_pass() {
+                    return Ok(());
                 }
-                let pass = std::mem::replace(&mut self.stream, RecordStream::new(self.plan.clone()));
-                self.first_pass.get_or_insert_with(|| pass.counts());
                 starts_loop = true;
             }
         }
         Ok(())
+    }
+
+    /// Goes back to the first capture for another loop; `false` if that was the last one.
+    fn next_pass(&mut self) -> bool {
+        if let Some(left) = &mut self.loops_left {
+            *left -= 1;
+            if *left == 0 {
+                return false;
+            }
+        }
+        let counts = self.stream.counts();
+        self.first_pass.get_or_insert(counts);
+        self.stream.begin_again();
+        true
     }
 
     /// Waits for an empty block; `None` when told to stop.

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod error;
+mod faults;
 mod feed;
 mod input;
 mod itch;
@@ -18,6 +19,9 @@ mod stream;
 mod window;
 
 pub use error::CaptureError;
+pub use faults::{
+    FaultPlan, FaultPlanError, FaultReport, LineChoice, LineFaultReport, LineFaults, NamedLine, PerLine,
+};
 pub use loader::{CaptureOptions, CaptureReport, MEMORY_BYTES_DEFAULT};
 pub use pacing::{Pacer, PacingReport, Speed, SpeedError};
 pub use reader::{CaptureReader, Record};

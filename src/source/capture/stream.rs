@@ -1,13 +1,15 @@
 //! The records of several captures, one capture after the other: windowed, put in order, packed into blocks.
 //!
-//! Invariant: every record of every capture is either in exactly one block or counted as outside the window.
+//! Invariant: every record of every capture is either in exactly one block or counted as outside the window, but for
+//! what faults do to it, which they count.
 
 use std::path::PathBuf;
 
 use super::blocks::Block;
+use super::faults::{FaultInjector, FaultPlan, FaultReport};
 use super::order::{Held, Reorder};
 use super::window::TimeWindow;
-use super::{CaptureError, CaptureReader, CaptureStats, Record};
+use super::{CaptureError, CaptureReader, CaptureStats};
 use crate::event::Nanos;
 
 /// What is read, and which part of it.
@@ -16,40 +18,57 @@ pub(super) struct Plan {
     pub(super) paths: Vec<PathBuf>,
     pub(super) window: TimeWindow,
     pub(super) order_records: usize,
+    pub(super) faults: Option<FaultPlan>,
 }
 
-/// One pass over all captures.
+/// One pass over all captures, and then another one.
 pub(super) struct RecordStream {
     plan: Plan,
     next_path: usize,
     reader: Option<CaptureReader>,
     order: Reorder,
-    /// A record that found no room in the last block.
+    /// A record that found no room in the last block, where there are no faults.
     pending: Option<Held>,
+    faults: Option<FaultInjector>,
     first_ns: Nanos,
     stats: CaptureStats,
     outside_window: u64,
 }
 
 /// What became of one record that was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Placed {
-    InBlock,
-    Pending(Held),
+    /// It is in the block, or faults have it.
+    Taken,
+    /// The block is full, and a record waits for the next one.
+    Full,
 }
 
 impl RecordStream {
     /// The pass, before its first record.
     pub(super) fn new(plan: Plan) -> RecordStream {
         let order = Reorder::new(plan.order_records);
+        let faults = plan.faults.clone().map(FaultInjector::new);
         RecordStream {
             plan,
             next_path: 0,
             reader: None,
             order,
             pending: None,
+            faults,
             first_ns: 0,
             stats: CaptureStats::default(),
             outside_window: 0,
+        }
+    }
+
+    /// Goes back to the first capture; faults go on as they were.
+    pub(super) fn begin_again(&mut self) {
+        let faults = self.faults.take();
+        *self = RecordStream::new(Plan { faults: None, ..self.plan.clone() });
+        self.faults = faults;
+        if let Some(faults) = &mut self.faults {
+            faults.begin_again();
         }
     }
 
@@ -59,20 +78,30 @@ impl RecordStream {
     /// When a capture can't be opened or the operating system fails to read it.
     pub(super) fn fill(&mut self, block: &mut Block) -> Result<bool, CaptureError> {
         if let Some(held) = self.pending.take()
-            && !self.place(held, block)
+            && self.place(held, block) == Placed::Full
         {
+            return Ok(false);
+        }
+        if self.place_ready(block) == Placed::Full {
             return Ok(false);
         }
         loop {
             match self.read_into(block)? {
-                Some(Placed::InBlock) => {}
-                Some(Placed::Pending(held)) => {
-                    self.pending = Some(held);
-                    return Ok(false);
-                }
+                Some(Placed::Taken) => {}
+                Some(Placed::Full) => return Ok(false),
                 None => return Ok(self.drain(block)),
             }
         }
+    }
+
+    /// Whether records meet faults on their way.
+    pub(super) fn has_faults(&self) -> bool {
+        self.faults.is_some()
+    }
+
+    /// What faults did so far, over all passes; `None` where there are none.
+    pub(super) fn fault_report(&self) -> Option<FaultReport> {
+        self.faults.as_ref().map(FaultInjector::report)
     }
 
     /// Counts of what was read so far, and how many records lay outside the window.
@@ -106,47 +135,62 @@ impl RecordStream {
                 self.outside_window += 1;
                 continue;
             }
-            if self.order.is_off() {
-                return Ok(Some(place_record(&mut self.order, record, block)));
+            if self.order.is_off() && self.faults.is_none() {
+                if block.push(record.time_ns, record.link, record.bytes) {
+                    return Ok(Some(Placed::Taken));
+                }
+                // Only a record that finds no room is copied twice.
+                self.pending = Some(self.order.hold(record));
+                return Ok(Some(Placed::Full));
             }
-            if let Some(held) = self.order.exchange(record) {
-                return Ok(Some(match self.place_or_keep(held, block) {
-                    None => Placed::InBlock,
-                    Some(held) => Placed::Pending(held),
-                }));
+            let held =
+                if self.order.is_off() { Some(self.order.hold(record)) } else { self.order.exchange(record) };
+            if let Some(held) = held {
+                return Ok(Some(self.place(held, block)));
             }
         }
     }
 
-    /// Empties the order heap into the block; `true` when it is empty.
+    /// Empties the order heap, and whatever faults hold back, into the block; `true` when all of it is there.
     fn drain(&mut self, block: &mut Block) -> bool {
         while let Some(held) = self.order.pop() {
-            if !self.place(held, block) {
+            if self.place(held, block) == Placed::Full {
                 return false;
             }
         }
-        true
+        if let Some(faults) = &mut self.faults {
+            faults.flush();
+        }
+        self.place_ready(block) == Placed::Taken
     }
 
-    /// Puts a record into the block, or keeps it for the next one; whether it found room.
-    fn place(&mut self, held: Held, block: &mut Block) -> bool {
-        self.pending = self.place_or_keep(held, block);
-        self.pending.is_none()
-    }
-
-    fn place_or_keep(&mut self, held: Held, block: &mut Block) -> Option<Held> {
+    /// Puts a record into the block, or what faults make of it; one that finds no room waits for the next block.
+    fn place(&mut self, held: Held, block: &mut Block) -> Placed {
+        if let Some(faults) = &mut self.faults {
+            if let Some(lost) = faults.take(held, self.first_ns) {
+                self.order.recycle(lost);
+            }
+            return self.place_ready(block);
+        }
         if block.push(held.time_ns, held.link, &held.bytes) {
             self.order.recycle(held);
-            return None;
+            return Placed::Taken;
         }
-        Some(held)
+        self.pending = Some(held);
+        Placed::Full
     }
-}
 
-/// Puts a borrowed record into the block; only one that finds no room is copied twice.
-fn place_record(order: &mut Reorder, record: Record<'_>, block: &mut Block) -> Placed {
-    if block.push(record.time_ns, record.link, record.bytes) {
-        return Placed::InBlock;
+    /// Puts records that came out of faults into the block.
+    fn place_ready(&mut self, block: &mut Block) -> Placed {
+        let Some(faults) = &mut self.faults else { return Placed::Taken };
+        while let Some(held) = faults.front() {
+            if !block.push(held.time_ns, held.link, &held.bytes) {
+                return Placed::Full;
+            }
+            if let Some(held) = faults.delivered() {
+                self.order.recycle(held);
+            }
+        }
+        Placed::Taken
     }
-    Placed::Pending(order.hold(record))
 }
