@@ -168,9 +168,12 @@ fn serve(wishes: &Wishes) -> Result<(), String> {
         handle.shutdown();
     }
     let sent = messages.len();
-    writeln!(out, "sent {sent} messages {packets} packets lost {lost_messages} messages {lost_packets} packets")
-        .and_then(|()| out.flush())
-        .map_err(|error| told("printing", error))?;
+    writeln!(
+        out,
+        "sent {sent} messages {packets} packets lost {lost_messages} messages {lost_packets} packets"
+    )
+    .and_then(|()| out.flush())
+    .map_err(|error| told("printing", error))?;
     lines.by_ref().take_while(Result::is_ok).count();
     Ok(())
 }

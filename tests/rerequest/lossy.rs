@@ -1,0 +1,42 @@
+//! `sluice replay --rerequest-loss`: which replies are lost, and that asking again gets everything.
+
+use crate::client::Packet;
+use crate::client::{
+    FILE_SESSION, Heard, Replay, deletions, hear_line, keep, listener, message_file, request,
+};
+use crate::program::number;
+use std::path::Path;
+
+/// Numbers that were answered when each was asked for once, in order.
+fn answered(file: &Path, folder: &Path, seed: &str) -> Vec<u64> {
+    let line = listener();
+    let words = ["--speed", "max", "--rerequest-linger", "300ms", "--rerequest-loss", "30%"];
+    let replay = Replay::to(&line, file, folder, &[&words[..], &["--rerequest-seed", seed]].concat());
+    hear_line(&line);
+    let socket = listener();
+    for number in 1..=200 {
+        socket.send_to(&request(FILE_SESSION, number, 1), replay.requests).expect("it is sent");
+    }
+    let (report, _) = replay.end();
+    // The replay has ended, so all replies are here.
+    let mut heard = Heard::new();
+    let mut datagram = [0; 2_000];
+    socket.set_nonblocking(true).expect("a socket");
+    while let Ok(bytes) = socket.recv(&mut datagram) {
+        keep(&Packet::parse(&datagram[..bytes]), &mut heard);
+    }
+    assert_eq!(number(&report, "/rerequest/requests"), 200);
+    assert_eq!(number(&report, "/rerequest/replies"), heard.len() as u64);
+    assert_eq!(number(&report, "/rerequest/lost"), 200 - heard.len() as u64);
+    heard.into_keys().collect()
+}
+
+#[test]
+fn the_seed_decides_which_replies_are_lost() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = message_file(folder.path(), &deletions(200));
+    let first = answered(&file, folder.path(), "7");
+    assert!((100..180).contains(&first.len()), "{} of 200", first.len());
+    assert_eq!(answered(&file, folder.path(), "7"), first);
+    assert_ne!(answered(&file, folder.path(), "8"), first);
+}
