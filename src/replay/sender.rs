@@ -196,6 +196,9 @@ impl<S: FrameSink, C: Fn() -> Nanos> Sender<S, C> {
         let mut told_ns = (self.clock)();
         let mut run = Run::new();
         let mut frame = Vec::with_capacity(1 << 16);
+        if let Some(lines) = self.lines.as_mut().filter(|_| !stop.load(Ordering::Relaxed)) {
+            lines.finish();
+        }
         loop {
             let now = (self.clock)();
             // Relaxed: the flag carries nothing but itself.

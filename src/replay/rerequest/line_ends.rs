@@ -1,18 +1,24 @@
 //! Hot path: the MoldUDP64 packets among the frames that are sent: copied to the re-request server, and followed line by
 //! line, so that each line can go on with heartbeats when the capture has ended.
 //!
-//! Invariant: a packet is with the server before it is handed to the kernel, so whoever received it may ask for it.
+//! Invariant: a packet is with the server before it is handed to the kernel, so whoever received it may ask for it. Where
+//! frames are lost or damaged on purpose, the server gets those of the capture itself, up to the ones that are sent.
 
 use super::answers::Header;
 use crate::event::{Destination, Protocol};
 use crate::replay::rewrite::renew_checksums;
 use crate::sink::Layers;
-use crate::source::LinkType;
+use crate::source::capture::CaptureSource;
+use crate::source::{Budget, Frame, FrameSource, LinkType};
 use crate::wire::detect::detect;
 use rtrb::Producer;
 
 /// Lines that are followed: sessions by destination.
 const LINES_MAX: usize = 64;
+
+/// Frames of the undamaged capture that are passed over for one that is sent: what a dead line misses in a minute, and
+/// little enough that a damaged number does not hold up the sending.
+const FOLLOWED_MAX: usize = 1 << 16;
 
 /// Session, number, count.
 const HEADER_BYTES: usize = 20;
@@ -37,29 +43,101 @@ pub struct SentLines {
     lines: Vec<SentLine>,
     /// Where the last packet's line stands: most often it is that of the next one.
     last: usize,
+    /// The capture as it is, if the frames that are sent are not.
+    original: Option<CaptureSource>,
+}
+
+/// A frame that carries a MoldUDP64 packet.
+struct Carrier<'a> {
+    frame: &'a [u8],
+    link: LinkType,
+    layers: Layers,
+    destination: Destination,
+    payload: &'a [u8],
+    header: Header,
+}
+
+impl<'a> Carrier<'a> {
+    fn of(frame: &'a [u8], link: LinkType) -> Option<Carrier<'a>> {
+        let layers = Layers::of(frame, link);
+        let payload = layers.payload(frame)?;
+        let destination = destination(frame, &layers)?;
+        let is_one = detect(payload, destination) == Some(Protocol::Moldudp64Itch50);
+        let (header, _) = Header::parse(payload).filter(|_| is_one)?;
+        Some(Carrier { frame, link, layers, destination, payload, header })
+    }
+
+    fn is_on(&self, line: &SentLine) -> bool {
+        line.session == self.header.session && line.destination == self.destination
+    }
 }
 
 impl SentLines {
     /// None yet. Packets go into `ring`, each behind its length in two bytes.
     pub(super) fn new(ring: Producer<u8>) -> SentLines {
-        SentLines { ring, lines: Vec::with_capacity(LINES_MAX), last: 0 }
+        SentLines { ring, lines: Vec::with_capacity(LINES_MAX), last: 0, original: None }
     }
 
-    /// Notes a frame of the capture; one without a whole MoldUDP64 packet is passed over. If the server is far behind, this
+    /// Takes packets from the capture as it is instead of those that are sent, which may be fewer, damaged, late or twice:
+    /// always up to the newest one that is sent on the same line. `original` is at maximum speed and plays once.
+    pub fn following(self, original: CaptureSource) -> SentLines {
+        SentLines { original: Some(original), ..self }
+    }
+
+    /// Notes a frame that is sent; one without a whole MoldUDP64 packet is passed over. If the server is far behind, this
     /// waits for it.
     pub(crate) fn note(&mut self, frame: &[u8], link: LinkType) {
-        let layers = Layers::of(frame, link);
-        let (Some(payload), Some(destination)) = (layers.payload(frame), destination(frame, &layers)) else {
-            return;
-        };
-        if detect(payload, destination) != Some(Protocol::Moldudp64Itch50) {
-            return;
+        let Some(carrier) = Carrier::of(frame, link) else { return };
+        match self.original.take() {
+            None => self.enter(&carrier),
+            Some(mut original) => {
+                self.follow(&carrier, &mut original);
+                self.original = Some(original);
+            }
         }
-        let Some((header, _)) = Header::parse(payload) else { return };
-        self.push(payload);
-        if let Some(line) = self.line(&header, destination, frame, link, &layers) {
-            line.next = line.next.max(header.next());
-            line.over |= header.ends_session();
+    }
+
+    /// All frames were sent: whatever the capture has behind them was lost on the way.
+    pub(crate) fn finish(&mut self) {
+        let Some(mut original) = self.original.take() else { return };
+        while self.step(&mut original) {}
+        self.original = Some(original);
+    }
+
+    /// Enters frames of the capture until they are as far as the one that is sent.
+    fn follow(&mut self, sent: &Carrier<'_>, original: &mut CaptureSource) {
+        let is_there =
+            |lines: &[SentLine]| lines.iter().any(|line| sent.is_on(line) && line.next >= sent.header.next());
+        let mut left = FOLLOWED_MAX;
+        while left > 0 && !is_there(&self.lines) && self.step(original) {
+            left -= 1;
+        }
+    }
+
+    /// Enters the next frame of the capture; false when there is none.
+    fn step(&mut self, original: &mut CaptureSource) -> bool {
+        while !original.exhausted() {
+            let budget = Budget { frames: 1, bytes: usize::MAX };
+            let frames = original.poll(0, budget, &mut |frame: Frame<'_>| {
+                if let Some(carrier) = Carrier::of(frame.bytes, frame.link) {
+                    self.enter(&carrier);
+                }
+            });
+            if frames > 0 {
+                return true;
+            }
+            // The loader thread is behind.
+            std::thread::yield_now();
+        }
+        false
+    }
+
+    /// Gives a packet to the server and follows its line.
+    fn enter(&mut self, carrier: &Carrier<'_>) {
+        self.push(carrier.payload);
+        if let Some(line) = self.line(carrier) {
+            line.next = line.next.max(carrier.header.next());
+            line.over |= carrier.header.ends_session();
         }
     }
 
@@ -77,26 +155,26 @@ impl SentLines {
         let _ = self.ring.push_entire_slice(payload);
     }
 
-    fn line(
-        &mut self,
-        header: &Header,
-        destination: Destination,
-        frame: &[u8],
-        link: LinkType,
-        layers: &Layers,
-    ) -> Option<&mut SentLine> {
-        let is_it = |line: &SentLine| line.session == header.session && line.destination == destination;
-        if !self.lines.get(self.last).is_some_and(is_it) {
-            let found = self.lines.iter().position(is_it);
+    /// The line of a packet; a new one begins with it, if there is a place.
+    fn line(&mut self, carrier: &Carrier<'_>) -> Option<&mut SentLine> {
+        if !self.lines.get(self.last).is_some_and(|line| carrier.is_on(line)) {
+            let found = self.lines.iter().position(|line| carrier.is_on(line));
             if found.is_none() && self.lines.len() < LINES_MAX {
                 let mut lower = Vec::new();
-                lower.extend_from_slice(&frame[..layers.udp? + 8]);
-                let (session, layers) = (header.session, *layers);
-                self.lines.push(SentLine { session, destination, link, lower, layers, next: 0, over: false });
+                lower.extend_from_slice(&carrier.frame[..carrier.layers.udp? + 8]);
+                self.lines.push(SentLine {
+                    session: carrier.header.session,
+                    destination: carrier.destination,
+                    link: carrier.link,
+                    lower,
+                    layers: carrier.layers,
+                    next: 0,
+                    over: false,
+                });
             }
             self.last = found.unwrap_or(self.lines.len() - 1);
         }
-        self.lines.get_mut(self.last).filter(|line| is_it(line))
+        self.lines.get_mut(self.last).filter(|line| carrier.is_on(line))
     }
 
     /// How many lines there are.
@@ -140,6 +218,7 @@ fn destination(frame: &[u8], layers: &Layers) -> Option<Destination> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::capture::CaptureOptions;
     use etherparse::{NetHeaders, PacketBuilder, PacketHeaders, TransportHeader};
 
     const MESSAGE: &[u8] = b"D\0\x07\0\0\x1f\x1a\xcf\x4c\x4e\xb7\0\0\0\0\0\0\0\x01";
@@ -218,5 +297,42 @@ mod tests {
         assert_eq!(made, frame(3, false, 3, 0));
         lines.heartbeat(LINES_MAX - 1, &mut made);
         assert_eq!(made, frame(LINES_MAX as u8 - 1, false, 2, 0));
+    }
+
+    #[test]
+    fn what_is_lost_on_the_way_is_taken_from_the_capture_up_to_what_is_sent() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("capture");
+        let packets: Vec<_> = (0..10).map(|n| frame(1, false, 1 + 2 * n, 2)).collect();
+        let mut file = Vec::new();
+        for field in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 0, 1] {
+            file.extend(field.to_le_bytes());
+        }
+        for packet in &packets {
+            for field in [1, 0, packet.len() as u32, packet.len() as u32] {
+                file.extend(field.to_le_bytes());
+            }
+            file.extend(packet);
+        }
+        std::fs::write(&path, file).expect("it can be written");
+        let original = CaptureSource::open(&CaptureOptions::new(vec![path])).expect("it opens");
+        let (ring, server) = rtrb::RingBuffer::new(1 << 20);
+        let mut lines = SentLines::new(ring).following(original);
+        let entered = |packets: usize| packets * (2 + frame(1, false, 1, 2).len() - 42);
+        // The first two are lost, the third is sent twice, then an older one comes late.
+        for index in [2, 2, 1] {
+            lines.note(&packets[index], LinkType::Ethernet);
+            assert_eq!(server.slots(), entered(3));
+        }
+        // A damaged message is not what is kept: as much comes from the capture as was sent.
+        let mut damaged = packets[4].clone();
+        *damaged.last_mut().expect("it has bytes") ^= 1;
+        lines.note(&damaged, LinkType::Ethernet);
+        assert_eq!(server.slots(), entered(5));
+        lines.finish();
+        assert_eq!(server.slots(), entered(10));
+        let mut made = Vec::new();
+        lines.heartbeat(0, &mut made);
+        assert_eq!(made, frame(1, false, 21, 0));
     }
 }
