@@ -117,7 +117,7 @@ fn a_real_capture_is_given_again_under_its_own_numbers() {
     let Some(file) = capture("moldudp64-nasdaq-38msgs.pcap") else { return };
     let folder = tempfile::tempdir().expect("a temporary folder");
     let line = listener();
-    let replay = Replay::to(&line, &file, folder.path(), &["--speed", "max", "--rerequest-linger", "300ms"]);
+    let replay = Replay::to(&line, &file, folder.path(), &["--speed", "max", "--rerequest-linger", "1h"]);
     let mut packets = Vec::new();
     while packets.last().is_none_or(|packet: &crate::client::Packet| packet.count > 0) {
         packets.push(hear(&line));
@@ -134,7 +134,7 @@ fn a_real_capture_is_given_again_under_its_own_numbers() {
         let again = ask(replay.requests, &packet.session, packet.sequence, packet.count);
         assert_eq!(again.bodies[..], packet.bodies[..again.bodies.len()]);
     }
-    // Nobody asks any more, so it ends by itself.
+    replay.signal(Signal::SIGINT);
     let (report, _) = replay.end();
     assert_eq!(number(&report, "/rerequest/replies"), packets.len() as u64);
 }
@@ -153,4 +153,14 @@ fn an_address_that_is_taken_is_told_before_anything_is_sent() {
     assert!(told.contains(&address) && told.contains("port that is free"), "{told}");
     line.set_nonblocking(true).expect("a socket");
     assert!(line.recv(&mut [0; 100]).is_err(), "nothing was sent");
+}
+
+#[test]
+fn it_ends_by_itself_when_nobody_asks() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = message_file(folder.path(), &deletions(10));
+    let line = listener();
+    let replay = Replay::to(&line, &file, folder.path(), &["--rerequest-linger", "250ms"]);
+    let (report, _) = replay.end();
+    assert_eq!(number(&report, "/rerequest/requests"), 0);
 }
