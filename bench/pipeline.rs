@@ -147,8 +147,8 @@ fn intake<'a>(frames: &'a Frames, protocol: Protocol, time: Duration) -> Contend
     contender("and sequences, lines, books", move |samples| {
         passes(samples, time, || {
             let before = intake.messages.decoded;
-            intake.begin_again();
             let mut tally = Tally::default();
+            intake.begin_again(&mut tally);
             for (frame, time_ns, link) in frames.iter() {
                 intake.take(frame, link, time_ns, ClockKind::Capture, &mut tally);
             }

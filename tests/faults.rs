@@ -258,7 +258,6 @@ fn damage_to_every_packet_is_survived() {
 }
 
 #[test]
-#[ignore = "damaged sequence numbers unbalance books of streams or overflow them (feed/sequence.rs, report/summary.rs)"]
 fn damage_to_sequence_numbers_is_survived() {
     survives_damage(&["ice-impact.pcap", "iex-tops16.pcap.gz", "miax-tom-mach.pcap"]);
 }

@@ -21,5 +21,5 @@ pub use decode::{DecodeOutcome, MessageListing, decode_captures};
 pub use error::ApplianceError;
 pub use inline::{InlineOutcome, replay_inline};
 pub use live::{LiveOutcome, LiveParts, LivePlan, PlannedLane, plan_live, run_live};
-pub use send::{Destination, SentOutcome, TcpOutcome, replay_out, replay_tcp};
+pub use send::{Destination, RerequestOutcome, SendWishes, SentOutcome, TcpOutcome, replay_out, replay_tcp};
 pub use soup::{ServedOutcome, replay_soup};

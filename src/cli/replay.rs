@@ -5,9 +5,10 @@ use super::fault_report::{faults_exit, faults_summary};
 use super::output::{print, warn_of};
 use super::publish::{Outputs, hot_path, publish, threads_value};
 use super::replay_tcp::replay_tcp;
+use super::rerequest::{rerequest_options, rerequest_summary, rerequest_value};
 use super::values::VlanRewrite;
 use super::{Pace, ReplayArgs, ReplayTarget};
-use crate::appliance::{self, Destination, SentOutcome};
+use crate::appliance::{self, Destination, SendWishes, SentOutcome};
 use crate::config::Settings;
 use crate::event::ShardId;
 use crate::feed::Notice;
@@ -18,6 +19,7 @@ use crate::source::capture::{
     CaptureOptions, CaptureReport, CaptureSource, Moment, PacingReport, TimeWindow,
 };
 use serde_json::{Map, Value, json};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// Replays the captures to where the arguments say, and reports.
@@ -175,7 +177,12 @@ fn out(
     let mut progress = |so_far: &SendProgress| {
         bar.get_or_insert_with(|| ReplayBar::new(so_far.frames_total)).show(so_far);
     };
-    let mut sent = appliance::replay_out(options, destination, rewrite_of(args), stop, &mut progress)?;
+    let mut listening = |address: SocketAddr| {
+        warn_of("sluice", &format_args!("answering MoldUDP64 requests at {address}"));
+    };
+    let rerequest = rerequest_options(&args.rerequest, options.memory_bytes);
+    let wishes = SendWishes { destination, rewrite: rewrite_of(args), rerequest };
+    let mut sent = appliance::replay_out(options, wishes, stop, &mut listening, &mut progress)?;
     if let Some(bar) = bar {
         bar.finish();
     }
@@ -183,12 +190,16 @@ fn out(
         warn_of("sluice", fallback);
     }
     let mut report = Map::new();
-    let balanced = sent.report.taken == sent.report.frames + sent.report.skipped.total();
+    let balanced = sent.report.taken == sent.report.frames + sent.report.skipped.total()
+        && sent.rerequest.as_ref().is_none_or(|rerequest| rerequest.report.is_balanced());
     report.insert("ledger".to_owned(), ledger_value(&sent, balanced));
     report.insert("to".to_owned(), json!(sent.way));
     report.insert("sent".to_owned(), sent_value(&sent));
     report.insert("pacing".to_owned(), pacing_value(&sent.report.pacing));
     report.insert("elapsed_s".to_owned(), json!(sent.report.elapsed_ns as f64 / 1e9));
+    if let Some(rerequest) = &sent.rerequest {
+        report.insert("rerequest".to_owned(), rerequest_value(rerequest));
+    }
     let exit = note_capture(&mut sent.source, &mut report);
     report.insert("memory".to_owned(), json!({ "resident_bytes": os::resident_bytes().ok() }));
     report.insert("machine".to_owned(), json!(MachineFacts::collect(Some(&Clock::new()))));
@@ -243,6 +254,7 @@ fn sent_summary(sent: &SentOutcome) -> String {
         text += &format!("{} frames could not be rewritten and went out as captured\n", report.not_rewritten);
     }
     text += &pacing_summary(&report.pacing, report.real_time);
+    text += &sent.rerequest.as_ref().map(rerequest_summary).unwrap_or_default();
     text
 }
 

@@ -1,7 +1,7 @@
 //! `sluice replay`: its options.
 
 use super::values::{MacAddress, VlanRewrite, duration, protocol};
-use super::{FaultArgs, SoupArgs};
+use super::{FaultArgs, RerequestArgs, SoupArgs};
 use crate::event::Protocol;
 use clap::Args;
 use std::net::{IpAddr, SocketAddr};
@@ -33,8 +33,11 @@ Examples:
   sluice replay cme.pcapng --loss 1% --loss B=5% --delay B=50us --dead A=10s..20s --seed 7
   sluice replay orders.pcap --to tcp:127.0.0.1:9000 --flow-port 4000 --speed max
   sluice replay itch.bin --to soup:127.0.0.1:9500 --speed max
+  sluice replay itch.bin --to udp:233.54.12.111:26477 --rerequest 127.0.0.1:9600 --rerequest-loss 5%
 --to soup serves the ITCH messages of MoldUDP64 packets, each one once and numbered from 1, to up to 64 clients, from the
-number on that each asks for, beginning with the first login; it ends when every client has everything.";
+number on that each asks for, beginning with the first login; it ends when every client has everything.
+--rerequest answers each MoldUDP64 request with one packet of as many messages as fit 1,400 bytes, out of what was sent so
+far, faults aside: half of --memory-cap (a third beside faults) keeps them, the newest of up to 16 sessions.";
 
 /// Options of `sluice replay`.
 #[derive(Debug, Args)]
@@ -103,6 +106,9 @@ pub struct ReplayArgs {
     /// What is served to whom.
     #[command(flatten)]
     pub soup: SoupArgs,
+    /// Who may ask again.
+    #[command(flatten)]
+    pub rerequest: RerequestArgs,
 }
 
 /// What is changed in frames on their way to an interface. Checksums follow.
@@ -267,6 +273,12 @@ impl ReplayArgs {
                     .to_owned(),
             );
         }
+        let sends_frames = matches!(self.to, ReplayTarget::Interface(_) | ReplayTarget::Udp(_));
+        if !sends_frames && self.rerequest.rerequest.is_some() {
+            return Err(
+                "--rerequest answers for what is sent: add --to iface:NAME or --to udp:ADDR:PORT".to_owned()
+            );
+        }
         self.faults.check(&self.to, self.config.is_some())?;
         if !onto_interface && self.queue.is_some() {
             return Err("--queue is a transmit queue of an interface: add --to iface:NAME".to_owned());
@@ -355,6 +367,9 @@ mod tests {
             (&["--soup-user", "reader"], "--to soup:ADDR:PORT"),
             (&["--to", "soup:[::1]:1", "--soup-session", "eleven-long"], "1 to 10"),
             (&["--to", "soup:[::1]:1", "--wait-clients", "65"], "1 to 64"),
+            (&["--rerequest", "127.0.0.1:0"], "--to udp:ADDR:PORT"),
+            (&["--to", "udp:1.2.3.4:5", "--rerequest-loss", "5%"], "--rerequest"),
+            (&["--to", "udp:1.2.3.4:5", "--rerequest", "[::1]:0", "--rerequest-loss", "7"], "0% to 100%"),
             (&["--to", "tcp:1.2.3.4:5", "--loss", "1%"], "--loss"),
             (&["--to", "soup:1.2.3.4:5", "--dead", "A=1s..2s"], "--dead"),
             (&["--loop", "0"], "--loop"),

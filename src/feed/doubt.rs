@@ -29,6 +29,9 @@ pub(super) struct Doubt {
 /// brings meanwhile.
 const PATIENCE: u64 = 4_096;
 
+/// Numbers that one packet can bring: counts of runs have 16 bits.
+const RUN_MAX: u64 = 1 << 16;
+
 impl Doubt {
     fn is_borne_out(&self, session: u128, sequence: u64, window: u64, packets: u64) -> bool {
         session == self.session
@@ -59,12 +62,13 @@ impl<O: Outlet> Keeper<'_, O> {
     #[inline]
     pub(super) fn doubt(&mut self, sequence: u64) -> Option<Verdict> {
         let is_far = self.state.is_far_ahead(sequence) || self.state.is_far_behind_a_beginning(sequence);
-        if is_far { self.doubt_far(sequence, false) } else { None }
+        if is_far && !self.state.is_reliable { self.doubt_far(sequence, false) } else { None }
     }
 
     /// As [`doubt`](Keeper::doubt), of a number that is only named as the next one.
     pub(super) fn doubt_announced(&mut self, sequence: u64) -> bool {
-        self.state.is_far_ahead(sequence) && self.doubt_far(sequence, true).is_some()
+        let is_far = self.state.is_far_ahead(sequence) && !self.state.is_reliable;
+        is_far && self.doubt_far(sequence, true).is_some()
     }
 
     #[cold]
@@ -104,6 +108,10 @@ impl<O: Outlet> Keeper<'_, O> {
     /// Whether a run of another session is to be doubted, for want of a second packet that is of it.
     #[cold]
     pub(super) fn doubt_session(&mut self, begin: &EpochBegin) -> bool {
+        if self.state.is_reliable {
+            self.begin_epoch(*begin);
+            return false;
+        }
         let packets = self.state.book.packets;
         match &self.state.doubt {
             Some(doubt) if doubt.session == begin.session && doubt.packet != packets => {
@@ -131,7 +139,9 @@ impl<O: Outlet> Keeper<'_, O> {
     #[cold]
     pub(super) fn doubt_message(&mut self, sequence: u64) {
         self.state.book.doubted += 1;
-        if let Some(doubt) = &mut self.state.doubt {
+        if let Some(doubt) = &mut self.state.doubt
+            && (doubt.first..doubt.first + RUN_MAX).contains(&sequence)
+        {
             (doubt.next, doubt.is_announced) = (sequence + 1, false);
         }
     }

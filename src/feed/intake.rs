@@ -20,6 +20,9 @@ use std::ops::Range;
 const WATCH_NS: Nanos = 10_000_000;
 const WATCHED_STREAMS: usize = 128;
 
+/// A time in a capture in which nothing at all was heard: no line is to blame. Captures of several days are one input.
+const PAUSE_NS: Nanos = 10_000_000_000;
+
 /// What goes with an accepted message.
 #[derive(Clone, Copy, Debug)]
 pub struct Accepted {
@@ -189,6 +192,10 @@ impl Intake {
         self.frames.received += 1;
         if clock == ClockKind::Capture {
             self.by_capture = true;
+            let pause_ns = wire_ns.saturating_sub(self.now);
+            if pause_ns >= PAUSE_NS {
+                self.table.pass_over(pause_ns);
+            }
             self.pass_time(wire_ns.max(self.now), outlet);
         }
         let fate = match self.decode(frame, link, wire_ns, clock, outlet) {

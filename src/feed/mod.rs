@@ -15,6 +15,7 @@ mod inlets;
 mod intake;
 mod keeper;
 mod lateness;
+mod naming;
 mod notice;
 mod policy;
 mod producers;

@@ -151,7 +151,7 @@ impl Sequencer {
     /// The number that a field stands for which comes round after `cycle` numbers: `raw`, and `cycle` for each time that
     /// the stream has come round. Near the end of a round it may be on either side of it.
     #[inline]
-    pub(super) fn unwrap(&mut self, raw: u64, cycle: u64) -> u64 {
+    pub(super) fn unroll(&mut self, raw: u64, cycle: u64) -> u64 {
         let mut low = self.next.saturating_sub(self.round_base);
         if low >= cycle + WRAP_REACH {
             self.round_base += cycle;
@@ -482,11 +482,11 @@ mod tests {
             let (mut sequencer, mut book) = begun(u64::from(u32::MAX) - 2);
             let mut raw = u64::from(u32::MAX) - 2;
             for n in 0..3_000_000u64 {
-                let sequence = sequencer.unwrap(raw, cycle);
+                let sequence = sequencer.unroll(raw, cycle);
                 assert_eq!(sequence, u64::from(u32::MAX) - 2 + n);
                 assert_eq!(take(&mut sequencer, sequence, 0, &mut book), Arrival::Next);
                 if n == 5 {
-                    let late = sequencer.unwrap(u64::from(u32::MAX) - 1, cycle);
+                    let late = sequencer.unroll(u64::from(u32::MAX) - 1, cycle);
                     assert_eq!(late, u64::from(u32::MAX) - 1, "a copy from before");
                 }
                 raw = if raw == u64::from(u32::MAX) { first_again } else { raw + 1 };

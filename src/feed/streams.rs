@@ -133,6 +133,8 @@ pub struct StreamState {
     pub(super) is_gapped: bool,
     /// Where one packet says that it has moved to.
     pub(super) doubt: Option<Doubt>,
+    /// Whether it comes in by connections, which damage nothing.
+    pub(super) is_reliable: bool,
     /// Its packets when the epoch began.
     pub(super) epoch_packet: u64,
     /// The number that the epoch was met with, where what was before it is recovered; else 0.
@@ -160,6 +162,9 @@ impl StreamState {
         }
     }
 }
+
+/// A line's name, where it was given one, and its destination.
+pub(super) type FeedEnd = (Option<String>, Destination);
 
 /// A stream's counters with names, for reports.
 #[derive(Clone, Debug)]

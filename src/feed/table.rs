@@ -5,15 +5,11 @@
 use super::gaps::GapTable;
 use super::holdback::HoldStore;
 use super::keeper::Keeper;
-use super::streams::{LineSnapshot, StreamStatus, session_text};
-use super::{
-    Endpoint, FeedLine, FeedPolicy, Lateness, LatenessStore, Outlet, Sequencer, StreamName, StreamSnapshot,
-    StreamState,
-};
+use super::naming::{self, are_cme_lines};
+use super::streams::FeedEnd;
+use super::{Endpoint, FeedLine, FeedPolicy, LatenessStore, Outlet, Sequencer, StreamSnapshot, StreamState};
 use crate::event::{Destination, Nanos, Protocol};
-use crate::limits::{
-    GAPS_MAX, LINE_PLACES, LINES_MAX, RECOVERY_LINE, SEQUENCE_WINDOW, WIDE_STREAMS_MAX,
-};
+use crate::limits::{GAPS_MAX, LINE_PLACES, LINES_MAX, RECOVERY_LINE, SEQUENCE_WINDOW, WIDE_STREAMS_MAX};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -42,9 +38,6 @@ pub enum NoStream {
     /// The feed is not configured to have that unit.
     UnknownUnit,
 }
-
-/// A line's name, where it was given one, and its destination.
-type FeedEnd = (Option<String>, Destination);
 
 impl Feed {
     fn new(name: Option<String>, protocol: Protocol) -> Feed {
@@ -307,6 +300,7 @@ impl StreamTable {
         state.feed = feed;
         state.unit = unit;
         state.protocol = record.protocol as u8;
+        state.is_reliable = crate::wire::is_stream_protocol(record.protocol);
         if let Some(wide) = record.windows.pop() {
             state.sequencer = wide;
         }
@@ -442,6 +436,15 @@ impl StreamTable {
         }
     }
 
+    /// Nothing was heard for so long, of any line.
+    #[cold]
+    pub(super) fn pass_over(&mut self, pause_ns: Nanos) {
+        for state in &mut self.streams[..self.streams_used] {
+            let heard = state.watch.heard_ns.iter_mut().filter(|heard_ns| **heard_ns > 0);
+            heard.for_each(|heard_ns| *heard_ns = heard_ns.saturating_add(pause_ns));
+        }
+    }
+
     /// Ends all gaps: nothing will come any more. What was held back is delivered.
     #[cold]
     pub(super) fn lose_all(&mut self, now: Nanos, outlet: &mut impl Outlet) {
@@ -468,62 +471,11 @@ impl StreamTable {
             state.sequencer.end_epoch(&mut state.book);
         }
         let states = self.streams[..self.streams_used].iter().zip(status);
-        states.filter_map(|(state, status)| self.snapshot(state, status)).collect()
-    }
-
-    fn snapshot(&self, state: &StreamState, status: StreamStatus) -> Option<StreamSnapshot> {
-        let protocol = Protocol::from_u8(state.protocol)?;
-        let feed = self.feeds.get(state.feed as usize)?;
-        let seen = feed.lines.iter().enumerate().filter(|(i, _)| state.lines & (1 << i) != 0);
-        let mut lines: Vec<(String, &Destination, usize)> = seen
-            .filter_map(|(i, end)| end.as_ref().map(|(name, destination)| (i, name, destination)))
-            .map(|(i, name, to)| (name.clone().unwrap_or_else(|| line_name(protocol, to, i)), to, i))
-            .collect();
-        lines.sort();
-        let name = feed.name.clone().unwrap_or_else(|| match lines.first() {
-            Some((_, destination, _)) => destination.to_string(),
-            None => protocol.to_string(),
-        });
-        let lateness = |i| state.lateness.as_ref().and_then(|late: &Lateness| late.percentiles(i));
-        Some(StreamSnapshot {
-            protocol,
-            name: StreamName { feed: name, unit: state.unit },
-            session: session_text(protocol, state.sequencer.session()),
-            status,
-            book: state.book.clone(),
-            lines: lines
-                .into_iter()
-                .map(|(name, _, i)| LineSnapshot {
-                    name,
-                    index: i as u8,
-                    book: state.book.lines[i],
-                    late: lateness(i),
-                })
-                .collect(),
-        })
-    }
-}
-
-/// What a line is called that nobody named: as its CME group says, else "A" to "D" in the order of appearance
-/// (`LINES_MAX` is 4).
-fn line_name(protocol: Protocol, destination: &Destination, line: usize) -> String {
-    cme_line(protocol, destination).unwrap_or(char::from(b'A' + line as u8)).to_string()
-}
-
-/// CME sends line A of a channel to 224.0.31.x port 14ccc and line B to 224.0.32.x port 15ccc, x and ccc equal.
-fn are_cme_lines(protocol: Protocol, one: &Destination, two: &Destination) -> bool {
-    let (a, b) = if one.port < two.port { (one, two) } else { (two, one) };
-    cme_line(protocol, a) == Some('A')
-        && cme_line(protocol, b) == Some('B')
-        && a.port.checked_add(1_000) == Some(b.port)
-}
-
-/// Which line a CME group is, by its address.
-fn cme_line(protocol: Protocol, destination: &Destination) -> Option<char> {
-    match destination.address[12..15] {
-        [224, 0, 31] if protocol == Protocol::CmeMdp3 => Some('A'),
-        [224, 0, 32] if protocol == Protocol::CmeMdp3 => Some('B'),
-        _ => None,
+        let snapshot = |(state, status): (&StreamState, _)| {
+            let feed = self.feeds.get(state.feed as usize)?;
+            naming::snapshot(feed.name.as_deref(), &feed.lines, state, status)
+        };
+        states.filter_map(snapshot).collect()
     }
 }
 

@@ -119,7 +119,7 @@ impl<'a, O: Outlet> Visit<'a, O> {
                 self.offset = 0;
                 return PacketVerdict::Whole(Verdict::New(sequencer.standing));
             }
-            Some(cycle) => sequencer.unwrap(run.sequence, cycle),
+            Some(cycle) => sequencer.unroll(run.sequence, cycle),
             None => run.sequence,
         };
         if sequence > SEQUENCE_NUMBER_MAX - u64::from(run.count) {
@@ -206,6 +206,7 @@ impl<'a, O: Outlet> Visit<'a, O> {
         if !is_started || (by_reset && !is_copy) || is_restart {
             keeper.begin_epoch(EpochBegin { by_reset: by_reset || is_restart, ..begin });
         } else if begins && keeper.doubt_session(&begin) {
+            self.offset = 0;
             return Followed::Doubted;
         } else if is_copy {
             keeper.state.sequencer.follows(line);

@@ -1,6 +1,7 @@
 //! Replays: captures sent to an interface, a UDP destination or TCP connections, or served to clients, at their own pace,
-//! another, or none; and made-up captures for machines that have none.
+//! another, or none; what was sent given again to those who ask for it; and made-up captures for machines that have none.
 
+pub mod rerequest;
 pub mod soup_server;
 pub mod synthetic;
 pub mod tcp;
@@ -9,6 +10,7 @@ mod error;
 mod progress;
 mod rewrite;
 mod sender;
+mod store;
 mod urgency;
 
 pub use crate::source::capture::{Pacer, PacingReport, Speed};

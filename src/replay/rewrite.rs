@@ -109,7 +109,7 @@ impl Rewrite {
         }
     }
 
-    /// Changes address and port, and makes the checksums of both headers anew.
+    /// Changes address and port, and the checksums with them.
     fn change_packet(&self, frame: &mut [u8], layers: &Layers) {
         let (Some(ip), Some(udp)) = (layers.ip, layers.udp) else { return };
         match self.destination_ip {
@@ -120,23 +120,7 @@ impl Rewrite {
         if let Some(port) = self.destination_port {
             frame[udp + 2..udp + 4].copy_from_slice(&port.to_be_bytes());
         }
-        if !layers.ipv6 {
-            frame[ip + 10..ip + 12].fill(0);
-            let checksum = !folded(sum(&frame[ip..udp]));
-            frame[ip + 10..ip + 12].copy_from_slice(&checksum.to_be_bytes());
-        }
-        // 0 says that there is none, which IPv4 allows.
-        if layers.ipv6 || frame[udp + 6..udp + 8] != [0, 0] {
-            let addresses = if layers.ipv6 { ip + 8..ip + 40 } else { ip + 12..ip + 20 };
-            frame[udp + 6..udp + 8].fill(0);
-            let datagram = &frame[udp..layers.udp_end];
-            let pseudo = sum(&frame[addresses]) + 17 + datagram.len() as u64;
-            let checksum = match !folded(pseudo + sum(datagram)) {
-                0 => 0xffff,
-                checksum => checksum,
-            };
-            frame[udp + 6..udp + 8].copy_from_slice(&checksum.to_be_bytes());
-        }
+        renew_checksums(frame, layers);
     }
 }
 
@@ -152,6 +136,28 @@ fn multicast_mac(ip: IpAddr) -> Option<[u8; 6]> {
             let octets = ip.octets();
             Some([0x33, 0x33, octets[12], octets[13], octets[14], octets[15]])
         }
+    }
+}
+
+/// Makes the checksums of the IP and UDP headers anew; one that IPv4 left out stays out.
+pub(super) fn renew_checksums(frame: &mut [u8], layers: &Layers) {
+    let (Some(ip), Some(udp)) = (layers.ip, layers.udp) else { return };
+    if !layers.ipv6 {
+        frame[ip + 10..ip + 12].fill(0);
+        let checksum = !folded(sum(&frame[ip..udp]));
+        frame[ip + 10..ip + 12].copy_from_slice(&checksum.to_be_bytes());
+    }
+    // 0 says that there is none, which IPv4 allows.
+    if layers.ipv6 || frame[udp + 6..udp + 8] != [0, 0] {
+        let addresses = if layers.ipv6 { ip + 8..ip + 40 } else { ip + 12..ip + 20 };
+        frame[udp + 6..udp + 8].fill(0);
+        let datagram = &frame[udp..layers.udp_end];
+        let pseudo = sum(&frame[addresses]) + 17 + datagram.len() as u64;
+        let checksum = match !folded(pseudo + sum(datagram)) {
+            0 => 0xffff,
+            checksum => checksum,
+        };
+        frame[udp + 6..udp + 8].copy_from_slice(&checksum.to_be_bytes());
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::ReplayError;
+use super::rerequest::SentLines;
 use super::rewrite::{Rewrite, Rewritten};
 use super::urgency::{RealTime, Urgency};
 use crate::event::{ClockKind, Nanos};
@@ -26,6 +27,12 @@ const SLEEP_NS_MAX: u64 = 20_000_000;
 
 /// How often progress is told.
 const PROGRESS_NS: u64 = 100_000_000;
+
+/// How often a line that has ended is heard of.
+const HEARTBEAT_NS: u64 = 100_000_000;
+
+/// Longest sleep between two heartbeats, so that the stop flag and the end of all requests are seen.
+const LINGER_SLEEP: Duration = Duration::from_millis(10);
 
 /// Frames that were not sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -92,6 +99,8 @@ pub struct Sender<S, C> {
     sink: S,
     clock: C,
     urgent: bool,
+    /// What a re-request server is told of.
+    lines: Option<SentLines>,
 }
 
 /// The counts of a run, and the memory it reuses.
@@ -105,12 +114,17 @@ struct Run {
 impl<S: FrameSink, C: Fn() -> Nanos> Sender<S, C> {
     /// A sender of these frames. `clock` reads CLOCK_MONOTONIC in ns.
     pub fn new(source: CaptureSource, rewrite: Rewrite, sink: S, clock: C) -> Sender<S, C> {
-        Sender { source, rewrite, sink, clock, urgent: false }
+        Sender { source, rewrite, sink, clock, urgent: false, lines: None }
     }
 
     /// Makes the thread that runs it real-time while the pace leaves it pauses, if the kernel grants that.
     pub fn urgent(self) -> Sender<S, C> {
         Sender { urgent: true, ..self }
+    }
+
+    /// Tells a re-request server what is sent.
+    pub fn telling(self, lines: SentLines) -> Sender<S, C> {
+        Sender { lines: Some(lines), ..self }
     }
 
     /// The capture back, once the sending has ended.
@@ -137,12 +151,7 @@ impl<S: FrameSink, C: Fn() -> Nanos> Sender<S, C> {
         let mut told_ns = started_ns;
         let mut urgency = Urgency::begin(self.urgent, started_ns);
         let mut so_far = SendProgress { frames_total: self.source.frames_total(), ..SendProgress::default() };
-        let mut run = Run {
-            report: SendReport::default(),
-            scratch: Vec::with_capacity(1 << 16),
-            due: Vec::with_capacity(BATCH_FRAMES),
-            failed: None,
-        };
+        let mut run = Run::new();
         while !self.source.exhausted() {
             // Relaxed: the flag carries nothing but itself.
             if stop.load(Ordering::Relaxed) {
@@ -173,15 +182,60 @@ impl<S: FrameSink, C: Fn() -> Nanos> Sender<S, C> {
         Ok(report)
     }
 
+    /// Goes on with heartbeats on every line that a re-request server was told of, ten times a second, until `is_over` (asked
+    /// with the time) or `stop`: so receivers learn of what they missed at the end. Tells how many the kernel took.
+    ///
+    /// # Errors
+    /// When the sink fails for good.
+    pub fn linger(
+        &mut self,
+        stop: &AtomicBool,
+        mut is_over: impl FnMut(Nanos) -> bool,
+    ) -> Result<u64, ReplayError> {
+        let sent_before = self.sink.sent();
+        let mut told_ns = (self.clock)();
+        let mut run = Run::new();
+        let mut frame = Vec::with_capacity(1 << 16);
+        if let Some(lines) = self.lines.as_mut().filter(|_| !stop.load(Ordering::Relaxed)) {
+            lines.finish();
+        }
+        loop {
+            let now = (self.clock)();
+            // Relaxed: the flag carries nothing but itself.
+            if stop.load(Ordering::Relaxed) || is_over(now) {
+                return Ok(self.sink.sent() - sent_before);
+            }
+            let Some(lines) = self.lines.as_ref().filter(|_| now.saturating_sub(told_ns) >= HEARTBEAT_NS)
+            else {
+                std::thread::sleep(LINGER_SLEEP);
+                continue;
+            };
+            told_ns = now;
+            for index in 0..lines.count() {
+                if let Some(link) = lines.heartbeat(index, &mut frame) {
+                    let heartbeat = Frame { bytes: &frame, wire_ns: now, clock: ClockKind::Capture, link };
+                    run.send(&self.rewrite, &mut self.sink, heartbeat);
+                }
+            }
+            match run.failed.take() {
+                Some(failed) => return Err(failed.into()),
+                None => self.sink.flush()?,
+            }
+        }
+    }
+
     /// Sends what is due, up to a batch; how many frames that were.
     fn turn(&mut self, now: Nanos, run: &mut Run, so_far: &mut SendProgress) -> Result<usize, SinkError> {
-        let Sender { source, rewrite, sink, clock, .. } = self;
+        let Sender { source, rewrite, sink, clock, lines, .. } = self;
         run.due.clear();
         // A loop's end means nothing here; unasked, the source would end each further burst at its first frame.
         source.begins_again();
         let frames =
             source.poll(now, Budget { frames: BATCH_FRAMES, bytes: usize::MAX }, &mut |frame: Frame<'_>| {
                 so_far.bytes += frame.bytes.len() as u64;
+                if let Some(lines) = lines {
+                    lines.note(frame.bytes, frame.link);
+                }
                 run.send(rewrite, sink, frame);
             });
         so_far.frames += frames as u64;
@@ -218,6 +272,15 @@ impl<S: FrameSink, C: Fn() -> Nanos> Sender<S, C> {
 }
 
 impl Run {
+    fn new() -> Run {
+        Run {
+            report: SendReport::default(),
+            scratch: Vec::with_capacity(1 << 16),
+            due: Vec::with_capacity(BATCH_FRAMES),
+            failed: None,
+        }
+    }
+
     /// Changes a frame and gives it to the sink.
     fn send(&mut self, rewrite: &Rewrite, sink: &mut impl FrameSink, frame: Frame<'_>) {
         if self.failed.is_some() {

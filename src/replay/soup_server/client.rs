@@ -4,8 +4,8 @@
 
 use super::report::ClientReport;
 use super::server::SoupOptions;
-use super::store::{Cursor, MessageStore};
 use crate::event::{CloseReason, Nanos};
+use crate::replay::store::{Cursor, MessageStore};
 use crate::wire::soupbin::{self, ClientPacket, END_OF_SESSION, LoginRequest, SERVER_HEARTBEAT};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -8,7 +8,6 @@ mod client;
 mod release;
 mod report;
 mod server;
-mod store;
 
 pub use report::{ClientReport, SoupReport};
 pub use server::{CLIENTS_MAX, SoupOptions, SoupServer};

@@ -2,9 +2,9 @@
 //!
 //! Invariant: every message that the decoder accepted is released or counted as none of ITCH.
 
-use super::store::MessageStore;
 use crate::event::{MessageReject, Nanos, Protocol};
 use crate::feed::{Accepted, Intake, IntakeSettings, Outlet};
+use crate::replay::store::MessageStore;
 use crate::source::capture::CaptureSource;
 use crate::source::{Budget, Frame, FrameSource};
 use crate::wire::Message;

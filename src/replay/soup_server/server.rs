@@ -5,8 +5,8 @@
 use super::client::Client;
 use super::release::Release;
 use super::report::SoupReport;
-use super::store::MessageStore;
 use crate::event::{CloseReason, Nanos};
+use crate::replay::store::MessageStore;
 use crate::replay::{ReplayError, SendProgress};
 use crate::source::FrameSource;
 use crate::source::capture::CaptureSource;
