@@ -388,6 +388,7 @@ impl Wanted {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "a stream that misses one range")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -432,7 +433,7 @@ mod tests {
         // What lies between was asked for, so it keeps its neighbours apart; behind the newest request goes first.
         assert_eq!(plan(&mut recovery, 11 * MS, &[8..20, 22..24]), [(1, 23, 1), (1, 8, 2)]);
         assert_eq!(plan(&mut recovery, 20 * MS, &[8..20, 22..24]), [(1, 10, 10)]);
-        assert_eq!(plan(&mut recovery, 31 * MS, &[8..20, 22..24]), [(1, 8, 2), (1, 22, 2)]);
+        assert_eq!(plan(&mut recovery, 31 * MS, &[8..20, 22..24]), [(1, 22, 2), (1, 8, 2)]);
         assert_eq!(recovery.servers().map(|s| (s.requests, s.timeouts)).collect::<Vec<_>>(), [(7, 4)]);
     }
 
