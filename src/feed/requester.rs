@@ -6,11 +6,12 @@ use super::session::Session;
 use super::soup_replay::Replayer;
 use super::{
     Accepted, EndpointIndex, Intake, Next, Outlet, Recovery, RecoverySettings, ReplayBook, ServerBook,
-    SoupLogin,
+    SoupLogin, StreamTable,
 };
 use crate::event::{ClockKind, ConnectionIndex, FrameReject, InletIndex, Nanos, Protocol, RequestFailure};
 use crate::wire::moldudp64::{self, REQUEST_BYTES};
 use std::net::SocketAddr;
+use std::ops::Range;
 
 /// The feed whose lost messages an inlet asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,27 @@ pub struct RecoveryReport {
     pub failures: [u64; RequestFailure::COUNT],
     /// What came of replays, where the feed has them.
     pub replays: Option<ReplayBook>,
+}
+
+impl StreamTable {
+    /// The session of the stream that an endpoint is a line of, and what of it may be asked for now, rising; `None` where
+    /// that is nothing.
+    #[inline]
+    pub(super) fn recovery_due(
+        &self,
+        endpoint: EndpointIndex,
+    ) -> Option<(u128, impl Iterator<Item = Range<u64>> + '_)> {
+        self.missing(self.endpoint(endpoint).feed?, 0)
+    }
+
+    /// The session of the stream that an endpoint is a line of, and the number that it has reached; `None` before it has
+    /// begun.
+    #[inline]
+    pub(super) fn reached(&mut self, endpoint: EndpointIndex) -> Option<(u128, u64)> {
+        let stream = self.find_stream(endpoint, 0, 0).ok()?;
+        let sequencer = &self.stream_mut(stream).sequencer;
+        sequencer.started().then(|| (sequencer.session(), sequencer.next()))
+    }
 }
 
 impl Intake {

@@ -53,15 +53,18 @@ impl Replayer {
         let Some((session, mut missing)) = table.recovery_due(endpoint) else { return false };
         let Some(first) = missing.next() else { return false };
         let up_to = missing.last().map_or(first.end, |last| last.end);
-        self.pending = Some(Box::new(SoupReplay {
-            soup: SoupSession::new(self.login, session_bytes(session), first.start),
-            session,
-            up_to,
-            messages: 0,
-            progress_ns: now,
-            patience_ns: self.patience_ns,
-            done: false,
-        }));
+        self.pending = Some(
+            SoupReplay {
+                soup: SoupSession::new(self.login, session_bytes(session), first.start),
+                session,
+                up_to,
+                messages: 0,
+                progress_ns: now,
+                patience_ns: self.patience_ns,
+                done: false,
+            }
+            .into(),
+        );
         true
     }
 

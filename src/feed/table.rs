@@ -411,25 +411,6 @@ impl StreamTable {
         (!state.gaps.is_empty()).then(|| (state.sequencer.session(), asked_for.map(|gap| gap.from..gap.to)))
     }
 
-    /// The session of the stream that an endpoint is a line of, and what of it may be asked for now, rising; `None` where
-    /// that is nothing.
-    #[inline]
-    pub(super) fn recovery_due(
-        &self,
-        endpoint: EndpointIndex,
-    ) -> Option<(u128, impl Iterator<Item = Range<u64>> + '_)> {
-        self.missing(self.endpoint(endpoint).feed?, 0)
-    }
-
-    /// The session of the stream that an endpoint is a line of, and the number that it has reached; `None` before it has
-    /// begun.
-    #[inline]
-    pub(super) fn reached(&mut self, endpoint: EndpointIndex) -> Option<(u128, u64)> {
-        let stream = self.find_stream(endpoint, 0, 0).ok()?;
-        let sequencer = &self.streams[stream as usize].sequencer;
-        sequencer.started().then(|| (sequencer.session(), sequencer.next()))
-    }
-
     /// Looks at the deadlines of all streams that have gaps.
     #[cold]
     #[inline(never)]

@@ -2,7 +2,7 @@
 
 use crate::program::number;
 use crate::server::{Config, listener};
-use crate::venue::{Rerequest, SESSION, Temper, packet, send_line};
+use crate::venue::{LINE, Rerequest, SESSION, Temper, packet, send_line};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
@@ -15,7 +15,7 @@ fn feed(servers: &[&Rerequest], keys: &str) -> Config {
     let addresses: Vec<String> = servers.iter().map(|server| format!("'{}'", server.address)).collect();
     let addresses = addresses.join(", ");
     let recovery = format!("[listen.recovery]\nprotocol = 'moldudp64'\nservers = [{addresses}]\n{keys}\n");
-    Config::new(&(listener("itch", "udp", "protocol = 'moldudp64-itch50'") + &recovery))
+    Config::new(&(listener("itch", "udp", LINE) + &recovery))
 }
 
 fn udp(place: &str) -> SocketAddr {
@@ -67,6 +67,40 @@ fn what_a_line_lost_comes_back() {
     let lines = stream(&report)["lines"].as_array().expect("lines").clone();
     let line = lines.iter().find(|line| line["name"] == "recovery").expect("a line of its own");
     assert_eq!(number(line, "/wins"), lost.len() as u64, "{line:#}");
+    assert_eq!(number(stream(&report), "/recovered"), lost.len() as u64, "{:#}", stream(&report));
+}
+
+#[test]
+fn what_comes_back_is_delivered_in_its_place() {
+    let lost = lost();
+    let server = Rerequest::start(Temper::Prompt);
+    let config = feed(&[&server], "[listen.integrity]\ndelivery = 'in-order'\n");
+    let run = config.start();
+    send_line(udp(&run.at("itch")), COUNT, &lost);
+    server.wait_for(&lost);
+    let report = run.stop();
+    assert_whole(&report);
+    let stream = stream(&report);
+    assert!(number(stream, "/held") > 0, "{stream:#}");
+    assert_eq!((number(stream, "/stale"), number(stream, "/times_stale")), (0, 0), "{stream:#}");
+}
+
+#[test]
+fn what_nobody_brings_is_given_up_in_time() {
+    let lost = BTreeSet::from([50, 51, 200]);
+    let server = Rerequest::start(Temper::Silent);
+    let keys = "round_trip_ms = 5\nbackoff_max_ms = 20\ngive_up_ms = 200\n[listen.integrity]\ndelivery = 'in-order'\n";
+    let config = feed(&[&server], keys);
+    let run = config.start();
+    send_line(udp(&run.at("itch")), COUNT, &lost);
+    server.wait_for(&lost);
+    // It is asked every 20 ms for as long as there is hope.
+    while server.asked.recv_timeout(Duration::from_millis(500)).is_ok() {}
+    let report = run.stop();
+    assert_lost(&report, &lost);
+    assert_eq!(stream(&report)["status"], "stale", "{:#}", stream(&report));
+    assert!(number(stream(&report), "/held") > 0, "{:#}", stream(&report));
+    assert_eq!(number(&report, "/ledger/messages/accepted"), COUNT - lost.len() as u64);
 }
 
 #[test]
@@ -140,7 +174,7 @@ fn without_a_server_the_line_goes_on_and_the_loss_is_told() {
     let silent = Rerequest::start(Temper::Silent);
     let keys = format!("servers = ['{nobody}', '{}']", silent.address);
     let recovery = format!("[listen.recovery]\nprotocol = 'moldudp64'\nround_trip_ms = 5\n{keys}\n");
-    let config = Config::new(&(listener("itch", "udp", "protocol = 'moldudp64-itch50'") + &recovery));
+    let config = Config::new(&(listener("itch", "udp", LINE) + &recovery));
     let run = config.start();
     send_line(udp(&run.at("itch")), COUNT, &lost);
     silent.wait_for(&lost);

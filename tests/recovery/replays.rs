@@ -2,7 +2,7 @@
 
 use crate::program::number;
 use crate::server::{Config, listener};
-use crate::venue::{SESSION, body, send_line};
+use crate::venue::{LINE, SESSION, body, send_line};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -84,7 +84,7 @@ fn feed(servers: &[SocketAddr]) -> Config {
          backoff_max_ms = 100\n",
         addresses.join(", ")
     );
-    Config::new(&(listener("itch", "udp", "protocol = 'moldudp64-itch50'") + &recovery))
+    Config::new(&(listener("itch", "udp", LINE) + &recovery))
 }
 
 fn udp(place: &str) -> SocketAddr {
