@@ -10,6 +10,17 @@ use std::time::Duration;
 
 const COUNT: u64 = 600;
 
+/// In order, with queues that have room for all that is held back behind the first gap: half of the smallest one's places.
+const IN_ORDER: &str = "
+[listen.integrity]
+delivery = 'in-order'
+
+[queues]
+realtime_capacity = 4096
+transactional_capacity = 4096
+batch_capacity = 4096
+";
+
 /// A listener with these servers and further keys of its recovery.
 fn feed(servers: &[&Rerequest], keys: &str) -> Config {
     let addresses: Vec<String> = servers.iter().map(|server| format!("'{}'", server.address)).collect();
@@ -74,7 +85,7 @@ fn what_a_line_lost_comes_back() {
 fn what_comes_back_is_delivered_in_its_place() {
     let lost = lost();
     let server = Rerequest::start(Temper::Prompt);
-    let config = feed(&[&server], "[listen.integrity]\ndelivery = 'in-order'\n");
+    let config = feed(&[&server], IN_ORDER);
     let run = config.start();
     send_line(udp(&run.at("itch")), COUNT, &lost);
     server.wait_for(&lost);
@@ -89,8 +100,8 @@ fn what_comes_back_is_delivered_in_its_place() {
 fn what_nobody_brings_is_given_up_in_time() {
     let lost = BTreeSet::from([50, 51, 200]);
     let server = Rerequest::start(Temper::Silent);
-    let keys = "round_trip_ms = 5\nbackoff_max_ms = 20\ngive_up_ms = 200\n[listen.integrity]\ndelivery = 'in-order'\n";
-    let config = feed(&[&server], keys);
+    let keys = "round_trip_ms = 5\nbackoff_max_ms = 20\ngive_up_ms = 200\n";
+    let config = feed(&[&server], &format!("{keys}{IN_ORDER}"));
     let run = config.start();
     send_line(udp(&run.at("itch")), COUNT, &lost);
     server.wait_for(&lost);
