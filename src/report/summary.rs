@@ -356,7 +356,8 @@ fn events(book: &EventsReport, style: Style, out: &mut String) {
 }
 
 fn stream_books(streams: &[StreamReport], out: &mut String) {
-    let sum = |pick: fn(&StreamReport) -> u64| thousands(streams.iter().map(pick).fold(0, u64::saturating_add));
+    let sum =
+        |pick: fn(&StreamReport) -> u64| thousands(streams.iter().map(pick).fold(0, u64::saturating_add));
     let (expected, seen, missing) = (sum(|s| s.expected), sum(|s| s.seen), sum(|s| s.missing));
     line(out, "sequences", &format!("expected {expected} = seen {seen} + missing {missing}"));
 }
