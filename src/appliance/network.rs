@@ -55,7 +55,7 @@ pub(super) fn open_ports(
     for shard in 0..shards_needed(settings) {
         let mut kinds: Vec<InletKind> = Vec::new();
         let listeners = settings.listeners.iter().filter(|listener| listener.shard == shard);
-        kinds.extend(listeners.cloned().map(InletKind::Listener));
+        kinds.extend(listeners.cloned().map(|listener| InletKind::Listener(Box::new(listener))));
         let connectors = settings.connectors.iter().filter(|connector| connector.shard == shard);
         kinds.extend(connectors.cloned().map(InletKind::Connector));
         if settings.host.shard == shard
@@ -211,7 +211,7 @@ fn inlet_settings(kind: &InletKind) -> Result<InletSettings, ApplianceError> {
     match kind {
         InletKind::Listener(listener) => {
             let policy = policy(&listener.integrity, listener.recovery.as_deref());
-            Ok(InletSettings { policy, ..listener.into() })
+            Ok(InletSettings { policy, ..listener.as_ref().into() })
         }
         InletKind::Connector(connector) => of_connector(connector),
         InletKind::Given(given) => Ok(InletSettings::trusted(&given.name, Protocol::Native, None)),

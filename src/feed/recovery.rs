@@ -481,7 +481,14 @@ mod tests {
 
     #[test]
     fn ranges_that_nobody_should_give_do_no_harm() {
-        let hostile = [0..1 << 63, 5..2, 1 << 62..u64::MAX, 0..u64::MAX, u64::MAX - 1..u64::MAX, 3..3];
+        let hostile = [
+            0..1 << 63,
+            Range { start: 5, end: 2 },
+            1 << 62..u64::MAX,
+            0..u64::MAX,
+            u64::MAX - 1..u64::MAX,
+            3..3,
+        ];
         for count_max in [1, 100, u16::MAX] {
             let settings = RecoverySettings { messages_per_request_max: count_max, ..settings(1) };
             let mut recovery = Recovery::allocate(&settings);

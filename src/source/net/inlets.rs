@@ -18,7 +18,7 @@ use crate::source::StreamHandler;
 /// How an inlet lives.
 pub(super) enum Inlet {
     /// It accepts.
-    Listener { settings: Listener, socket: ListeningSocket, visitors: Visitors, accepting: bool },
+    Listener { settings: Box<Listener>, socket: ListeningSocket, visitors: Visitors, accepting: bool },
     /// It takes datagrams.
     Datagrams { senders: Senders, bytes_max: usize, socket: ListeningSocket, receiving: bool, quiet: bool },
     /// It connects.

@@ -22,7 +22,7 @@ pub struct GivenStream {
 #[derive(Debug)]
 pub enum InletKind {
     /// A socket that peers connect to, or send datagrams to.
-    Listener(Listener),
+    Listener(Box<Listener>),
     /// A server that we connect to.
     Connector(Connector),
     /// A server that we connect to when something is lost.
