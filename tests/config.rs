@@ -67,6 +67,60 @@ const WRONG: &[Wrong] = &[
         2,
         &["interface[0].name", "a name too long", "ip link"],
     ),
+    Wrong(
+        "[[feed]]\nname = 'f'\nprotocol = 'iex-tp'\nlines = [{ name = 'A', destination = '233.0.0.1:1' }]\n\
+         [feed.recovery]\nprotocol = 'moldudp64'\nservers = ['192.0.2.1:1']\n",
+        5,
+        &["feed[0].recovery", "\"iex-tp\"", "moldudp64-itch50"],
+    ),
+    Wrong(
+        "[[listen]]\nname = 'f'\nsource = 'udp'\naddress = '127.0.0.1:0'\nprotocol = 'moldudp64-itch50'\n\
+         [listen.recovery]\nprotocol = 'moldudp64'\nservers = []\n",
+        8,
+        &["listen[0].recovery.servers", "0 servers", "1 to 8"],
+    ),
+    Wrong(
+        "[[listen]]\nname = 'f'\nsource = 'udp'\naddress = '127.0.0.1:0'\nprotocol = 'moldudp64-itch50'\n\
+         [listen.recovery]\nprotocol = 'moldudp64'\nservers = ['192.0.2.1:1', '[2001:db8::1]:1']\n",
+        8,
+        &["listen[0].recovery.servers", "[2001:db8::1]:1", "one family"],
+    ),
+    Wrong(
+        "[[listen]]\nname = 'f'\nsource = 'udp'\naddress = '127.0.0.1:0'\nprotocol = 'moldudp64-itch50'\n\
+         [listen.recovery]\nprotocol = 'moldudp64'\nservers = ['192.0.2.1:1']\nlocal = '[::1]:0'\n",
+        9,
+        &["listen[0].recovery.local", "[::1]:0", "family"],
+    ),
+    Wrong(
+        "[[listen]]\nname = 'f'\nsource = 'udp'\naddress = '127.0.0.1:0'\nprotocol = 'moldudp64-itch50'\n\
+         [listen.recovery]\nprotocol = 'moldudp64'\nservers = ['192.0.2.1:1']\nusername = 'u'\n",
+        9,
+        &["listen[0].recovery.username", "means nothing", "soupbintcp"],
+    ),
+    Wrong(
+        "[[listen]]\nname = 'f'\nsource = 'udp'\naddress = '127.0.0.1:0'\nprotocol = 'moldudp64-itch50'\n\
+         [listen.recovery]\nprotocol = 'soupbintcp'\nservers = ['192.0.2.1:1']\nmessages_max = 3\n",
+        9,
+        &["listen[0].recovery.messages_max", "means nothing", "moldudp64"],
+    ),
+    Wrong(
+        "[[listen]]\nname = 'f'\nsource = 'udp'\naddress = '127.0.0.1:0'\nprotocol = 'moldudp64-itch50'\n\
+         [listen.recovery]\nprotocol = 'moldudp64'\nservers = ['192.0.2.1:1']\nround_trip_ms = 3000\n",
+        9,
+        &["listen[0].recovery.round_trip_ms", "3000", "backoff_max_ms"],
+    ),
+    Wrong(
+        "[[listen]]\nname = 'f'\nsource = 'udp'\naddress = '127.0.0.1:0'\nprotocol = 'moldudp64-itch50'\n\
+         [listen.recovery]\nprotocol = 'moldudp64'\nservers = ['192.0.2.1:1']\nround_trip_ms = 0\n",
+        9,
+        &["listen[0].recovery.round_trip_ms", "is 0", "1 to 60000"],
+    ),
+    Wrong(
+        "[threads]\nshards = 2\n[[listen]]\nname = 'f'\nsource = 'udp'\naddress = '127.0.0.1:0'\n\
+         protocol = 'moldudp64-itch50'\n[listen.recovery]\nprotocol = 'moldudp64'\nservers = ['192.0.2.1:1']\nshard = 1\n",
+        11,
+        &["listen[0].recovery.shard", "listener's", "remove"],
+    ),
     Wrong("[[interface]]\nname = 'x'\nhugepages = 1\n", 3, &["interface[0].hugepages", "boolean"]),
     Wrong(
         "[[interface]]\nname = 'x'\nattach = 'generic'\nzero_copy = 'require'\n",

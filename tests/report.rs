@@ -77,6 +77,7 @@ fn input() -> ReportInput {
         queue_capacities: Some([16, 32, 64]),
         machine: json!({ "cpus": 2 }),
         config_hash: "0123456789abcdef".to_owned(),
+        recovery: Vec::new(),
         further,
         ..ReportInput::default()
     }

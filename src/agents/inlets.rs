@@ -3,9 +3,10 @@
 //! Invariant: times are read once for each piece; all that was accepted is pushed before the turn ends.
 
 use super::outlet::EventOutlet;
-use crate::event::{CloseReason, ConnectionIndex, FrameReject, InletIndex, Nanos};
+use crate::event::{CloseReason, ConnectionIndex, FrameReject, InletIndex, Nanos, RequestFailure};
 use crate::feed::{Intake, Next, Took};
 use crate::source::StreamHandler;
+use std::net::SocketAddr;
 
 /// A shard's intake and outlet, lent to its port for one turn.
 pub struct Inlets<'a> {
@@ -37,12 +38,35 @@ impl StreamHandler for Inlets<'_> {
         self.intake.refuse_datagram(reason);
     }
 
+    fn answer(&mut self, inlet: InletIndex, server: SocketAddr, bytes: &[u8], now: Nanos) {
+        self.outlet.begin(self.lane);
+        self.intake.take_answer(inlet, &server, bytes, now, self.outlet);
+    }
+
+    #[inline]
+    fn next_request(
+        &mut self,
+        inlet: InletIndex,
+        now: Nanos,
+        into: &mut [u8],
+    ) -> Option<(SocketAddr, usize)> {
+        self.intake.next_request(inlet, now, into)
+    }
+
+    fn wants_connection(&mut self, inlet: InletIndex, now: Nanos) -> bool {
+        self.intake.wants_connection(inlet, now)
+    }
+
+    fn request_failed(&mut self, inlet: InletIndex, reason: RequestFailure) {
+        self.intake.request_failed(inlet, reason);
+    }
+
     fn flush(&mut self) {
         self.outlet.flush();
     }
 
     fn tick(&mut self, connection: ConnectionIndex, now: Nanos) -> Next {
-        self.intake.connections.tick(connection, now)
+        self.intake.tick_connection(connection, now)
     }
 
     fn paused(&mut self, connection: ConnectionIndex, now: Nanos) {

@@ -7,7 +7,8 @@ use super::notices::NoticePort;
 use super::outlet::{ClosedOutlet, EventOutlet, OutletParts};
 use crate::event::{ClockKind, EventHeader, Nanos, ShardId};
 use crate::feed::{
-    ConnectionSettings, FlowsReport, Intake, IntakeSettings, ProducerRecord, Producers, StreamSnapshot,
+    ConnectionSettings, FlowsReport, Intake, IntakeSettings, ProducerRecord, Producers, RecoveryReport,
+    StreamSnapshot,
 };
 use crate::ledger::{Board, Counter, KernelBook, LatencyRecorder, Ledger};
 use crate::runtime::Agent;
@@ -52,6 +53,8 @@ pub struct ShardReport<S> {
     pub port_system_calls: u64,
     /// What is told of a capture's TCP flows, where there were any.
     pub flows: Option<FlowsReport>,
+    /// What came of asking for lost messages.
+    pub recoveries: Vec<RecoveryReport>,
 }
 
 impl<S: FrameSource> Shard<S> {
@@ -138,6 +141,7 @@ impl<S: FrameSource> Shard<S> {
         });
         ShardReport {
             flows,
+            recoveries: self.intake.recoveries(),
             name: self.name,
             ledger,
             streams: self.intake.settle(),

@@ -2,7 +2,7 @@
 
 use super::ApplianceError;
 use crate::agents::{NoticeReader, OutletParts, ProcessorAgent, ProcessorParts, Shard, Tally, notice_way};
-use crate::config::{Admission, DeliveryWish, HugeWish as ConfigHuge, Integrity, Settings};
+use crate::config::{Admission, DeliveryWish, HugeWish as ConfigHuge, Integrity, RecoverySource, Settings};
 use crate::event::{Class, Destination, Nanos, ShardId};
 use crate::feed::{Delivery, FeedLine, FeedPolicy, IntakeSettings};
 use crate::limits::{ENDPOINTS_MAX, HELD_MAX, STREAMS_MAX};
@@ -52,7 +52,8 @@ pub fn intake_settings(settings: &Settings) -> IntakeSettings {
         Admission::FeedsOnly => (false, None),
         Admission::Everything { protocol } => (true, protocol),
     };
-    let mut policies: Vec<_> = settings.feeds.iter().map(|feed| policy(&feed.integrity)).collect();
+    let mut policies: Vec<_> =
+        settings.feeds.iter().map(|feed| policy(&feed.integrity, feed.recovery.as_deref())).collect();
     // The last one is for feeds that nobody configured.
     policies.push(FeedPolicy::default());
     IntakeSettings {
@@ -67,7 +68,7 @@ pub fn intake_settings(settings: &Settings) -> IntakeSettings {
 }
 
 /// A feed's rules, as its configuration has them.
-pub(super) fn policy(integrity: &Integrity) -> FeedPolicy {
+pub(super) fn policy(integrity: &Integrity, recovery: Option<&RecoverySource>) -> FeedPolicy {
     let nanos = |time: Duration| time.as_nanos() as Nanos;
     FeedPolicy {
         delivery: match integrity.delivery {
@@ -77,8 +78,8 @@ pub(super) fn policy(integrity: &Integrity) -> FeedPolicy {
         window: integrity.window,
         reorder_ns: nanos(integrity.reorder),
         reorder_packets: integrity.reorder_packets,
-        give_up_ns: None,
-        backfill: false,
+        give_up_ns: recovery.map(|recovery| nanos(recovery.give_up)),
+        backfill: recovery.is_some_and(|recovery| recovery.backfill),
         silent_ns: nanos(integrity.line_silent),
         dead_ns: nanos(integrity.line_dead),
         units: integrity.units.clone(),
@@ -115,7 +116,9 @@ fn memory_wish(settings: &Settings, node: Option<u32>) -> MemoryWish {
 
 /// Events that a shard may hold back behind gaps: as many as half of its smallest queue takes when they are released.
 fn held_max(settings: &Settings) -> u32 {
-    if !settings.feeds.iter().any(|feed| feed.integrity.delivery == DeliveryWish::InOrder) {
+    let feeds = settings.feeds.iter().map(|feed| &feed.integrity);
+    let listeners = settings.listeners.iter().map(|listener| &listener.integrity);
+    if !feeds.chain(listeners).any(|integrity| integrity.delivery == DeliveryWish::InOrder) {
         return 0;
     }
     let places = settings.queue_capacities.iter().min().map_or(0, |places| places / 2);

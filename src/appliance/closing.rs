@@ -2,7 +2,7 @@
 
 use crate::agents::{ProcessorReport, ShardReport, Tally};
 use crate::event::ShardId;
-use crate::feed::{FlowsReport, NoticeLog, StreamSnapshot};
+use crate::feed::{FlowsReport, NoticeLog, RecoveryReport, StreamSnapshot};
 use crate::ledger::{LatencyRecorder, Ledger};
 use crate::runtime::ThreadReport;
 
@@ -41,6 +41,8 @@ pub struct Outcome {
     pub flows: Option<FlowsReport>,
     /// What happened to streams and lines, by shard.
     pub notices: Vec<NoticeLog>,
+    /// What came of asking for lost messages, by feed.
+    pub recoveries: Vec<RecoveryReport>,
     /// The threads.
     pub threads: Vec<ThreadReport>,
 }
@@ -59,6 +61,7 @@ impl Outcome {
             outcome.wire_to_receive.absorb(&shard.wire_to_receive);
             // A capture is replayed into one shard.
             outcome.flows = outcome.flows.or_else(|| shard.flows.clone());
+            outcome.recoveries.extend(shard.recoveries.iter().cloned());
             let shard_id = ShardId(index as u8);
             for (stream, snapshot) in shard.streams.iter().enumerate() {
                 let counts = processors.iter().filter_map(|p| p.processor.stream(shard_id, stream));

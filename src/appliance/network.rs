@@ -2,17 +2,19 @@
 //!
 //! Invariant: inlets of a port and of its intake are the same list in the same order.
 
+use super::assembly::policy;
 use super::{ApplianceError, Assembly};
 use crate::agents::Shard;
-use crate::config::{Connector, Listener, Settings};
-use crate::event::Protocol;
+use crate::config::{Connector, Listener, RecoveryProtocol, RecoverySource, Settings};
+use crate::event::{InletIndex, Nanos, Protocol};
 use crate::feed::{
-    CURRENT_SESSION, ConnectionSettings, InletSettings, ProducerStore, Producers, SoupLogin, SoupSession,
+    CURRENT_SESSION, ConnectionSettings, FeedRecovery, InletSettings, ProducerStore, Producers,
+    RecoveredFeed, RecoverySettings, RecoveryWay, SoupLogin, SoupSession,
 };
 use crate::os;
 use crate::sink::ProducerFile;
 use crate::source::FrameSource;
-use crate::source::net::{GivenStream, InletKind, InletSpec, NetPort, NetReport, NetSettings};
+use crate::source::net::{GivenStream, InletKind, InletSpec, NetPort, NetReport, NetSettings, Requester};
 use crate::wire::soupbin;
 use std::os::unix::net::UnixStream;
 
@@ -34,7 +36,8 @@ pub(super) fn shards_needed(settings: &Settings) -> usize {
     let listeners = settings.listeners.iter().map(|listener| listener.shard + 1);
     let connectors = settings.connectors.iter().map(|connector| connector.shard + 1);
     let host = settings.host.enabled.then_some(settings.host.shard + 1);
-    listeners.chain(connectors).chain(host).max().unwrap_or_default()
+    let recoveries = recoveries(settings).map(|(_, _, source)| source.shard + 1);
+    listeners.chain(connectors).chain(host).chain(recoveries).max().unwrap_or_default()
 }
 
 /// Opens the ports of all shards that have inlets. `host` is the stream of the host's own figures.
@@ -52,7 +55,7 @@ pub(super) fn open_ports(
     for shard in 0..shards_needed(settings) {
         let mut kinds: Vec<InletKind> = Vec::new();
         let listeners = settings.listeners.iter().filter(|listener| listener.shard == shard);
-        kinds.extend(listeners.cloned().map(InletKind::Listener));
+        kinds.extend(listeners.cloned().map(|listener| InletKind::Listener(Box::new(listener))));
         let connectors = settings.connectors.iter().filter(|connector| connector.shard == shard);
         kinds.extend(connectors.cloned().map(InletKind::Connector));
         if settings.host.shard == shard
@@ -60,8 +63,10 @@ pub(super) fn open_ports(
         {
             kinds.push(InletKind::Given(GivenStream { name: "host".to_owned(), stream }));
         }
+        let before = kinds.len();
+        kinds.extend(requesters(settings, shard));
         if !kinds.is_empty() {
-            ports.push(open_port(settings, shard, kinds, node, remarks)?);
+            ports.push(open_port(settings, shard, kinds, before, node, remarks)?);
         }
     }
     Ok(ports)
@@ -84,10 +89,14 @@ fn open_port(
     settings: &Settings,
     shard: usize,
     kinds: Vec<InletKind>,
+    before: usize,
     node: Option<u32>,
     remarks: &mut Vec<String>,
 ) -> Result<ShardPort, ApplianceError> {
-    let inlets = kinds.iter().map(inlet_settings).collect::<Result<Vec<_>, _>>()?;
+    let mut inlets = kinds[..before].iter().map(inlet_settings).collect::<Result<Vec<_>, _>>()?;
+    for inlet in recovering_inlets(settings, shard) {
+        inlets.push(inlet?);
+    }
     let specs: Vec<InletSpec> = kinds.into_iter().map(|kind| InletSpec { kind }).collect();
     let connections_max = specs.iter().map(InletSpec::connections_max).sum();
     let producers = producers(settings, shard, remarks)?;
@@ -122,11 +131,93 @@ fn producers(
     Ok(Producers::allocate(producers_max, &remembered, Some(store)))
 }
 
+/// What asks for lost messages: whose they are, the feed's name, and how. A listener's place is that among the
+/// listeners of its shard, which are the first inlets of its port.
+fn recoveries(settings: &Settings) -> impl Iterator<Item = (RecoveredFeed, &str, &RecoverySource)> {
+    let feeds = settings.feeds.iter().enumerate().filter_map(|(index, feed)| {
+        let source = feed.recovery.as_deref()?;
+        Some((RecoveredFeed::Feed(index as u32), feed.name.as_str(), source))
+    });
+    let listeners = settings.listeners.iter().enumerate().filter_map(|(index, listener)| {
+        let source = listener.recovery.as_deref()?;
+        let before = settings.listeners[..index].iter().filter(|other| other.shard == listener.shard).count();
+        Some((RecoveredFeed::Inlet(InletIndex(before as u16)), listener.name.as_str(), source))
+    });
+    feeds.chain(listeners)
+}
+
+/// The sockets and connectors of a shard that ask for lost messages.
+fn requesters(settings: &Settings, shard: usize) -> impl Iterator<Item = InletKind> {
+    let here = recoveries(settings).filter(move |(_, _, source)| source.shard == shard);
+    here.map(|(_, name, source)| {
+        let (name, servers) = (format!("{name} recovered"), source.servers.clone());
+        match source.protocol {
+            RecoveryProtocol::Moldudp64 => {
+                InletKind::Requester(Requester { name, local: source.local, servers })
+            }
+            RecoveryProtocol::Soupbintcp => InletKind::Replay(Connector {
+                name,
+                servers,
+                protocol: Protocol::SoupbintcpItch50,
+                // The login is the intake's: it follows from what is missing.
+                username: String::new(),
+                password: String::new(),
+                session: String::new(),
+                sequence: 0,
+                shard: source.shard,
+                reconnect_min: source.round_trip,
+                reconnect_max: source.backoff_max,
+            }),
+        }
+    })
+}
+
+/// What the intake knows of them, in the same order.
+fn recovering_inlets(
+    settings: &Settings,
+    shard: usize,
+) -> impl Iterator<Item = Result<InletSettings, ApplianceError>> {
+    let here = recoveries(settings).filter(move |(_, _, source)| source.shard == shard);
+    here.map(|(feed, name, source)| {
+        let recovers = FeedRecovery { feed, way: recovery_way(name, source)? };
+        let protocol = match source.protocol {
+            RecoveryProtocol::Moldudp64 => Protocol::Moldudp64Itch50,
+            RecoveryProtocol::Soupbintcp => Protocol::SoupbintcpItch50,
+        };
+        Ok(InletSettings { recovers: Some(recovers), ..InletSettings::trusted(name, protocol, None) })
+    })
+}
+
+fn recovery_way(name: &str, source: &RecoverySource) -> Result<RecoveryWay, ApplianceError> {
+    let nanos = |time: std::time::Duration| time.as_nanos() as Nanos;
+    Ok(match source.protocol {
+        RecoveryProtocol::Moldudp64 => RecoveryWay::Requests(RecoverySettings {
+            servers: source.servers.clone(),
+            round_trip_ns: nanos(source.round_trip),
+            backoff_max_ns: nanos(source.backoff_max),
+            attempts: source.attempts,
+            requests_per_s: source.requests_per_s,
+            messages_per_request_max: source.messages_max,
+        }),
+        RecoveryProtocol::Soupbintcp => {
+            let login = SoupLogin::new(&source.username, &source.password)
+                .map_err(|error| ApplianceError::Usage(format!("recovery of {name}: {error}")))?;
+            RecoveryWay::Replay { login, patience_ns: nanos(source.backoff_max) }
+        }
+    })
+}
+
 fn inlet_settings(kind: &InletKind) -> Result<InletSettings, ApplianceError> {
     match kind {
-        InletKind::Listener(listener) => Ok(listener.into()),
+        InletKind::Listener(listener) => {
+            let policy = policy(&listener.integrity, listener.recovery.as_deref());
+            Ok(InletSettings { policy, ..listener.as_ref().into() })
+        }
         InletKind::Connector(connector) => of_connector(connector),
         InletKind::Given(given) => Ok(InletSettings::trusted(&given.name, Protocol::Native, None)),
+        InletKind::Requester(Requester { name, .. }) | InletKind::Replay(Connector { name, .. }) => {
+            Ok(InletSettings::trusted(name, Protocol::Moldudp64Itch50, None))
+        }
     }
 }
 

@@ -62,6 +62,7 @@ impl From<Outcome> for ReportInput {
                 receive_to_processed: outcome.receive_to_processed,
                 wire_to_processed: outcome.wire_to_processed,
             },
+            recovery: outcome.recoveries.into_iter().map(Into::into).collect(),
             ..ReportInput::default()
         }
     }

@@ -5,6 +5,7 @@
 
 use super::integrity::IntegrityTable;
 use super::network_file::{ConnectTable, HostTable, ListenTable, NetworkTable};
+use super::recovery_file::RecoveryTable;
 use super::validate as check;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Class, Protocol};
@@ -89,6 +90,9 @@ pub(super) struct FeedTable {
     #[serde(default)]
     #[garde(dive)]
     pub(super) integrity: IntegrityTable,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(dive)]
+    pub(super) recovery: Option<RecoveryTable>,
 }
 
 /// One item of a feed's `lines`.
@@ -305,6 +309,13 @@ mod tests {
         let mut unix: ListenTable = toml::from_str(unix).expect("parses");
         unix.complete();
         assert_eq!((&documented.listen[0].path, documented.listen[0].mode), (&unix.path, unix.mode));
+        let recovery = "protocol = 'moldudp64'\nservers = ['192.0.2.20:26500']\n";
+        let mut recovery: RecoveryTable = toml::from_str(recovery).expect("parses");
+        recovery.complete();
+        let shown = documented.feed[0].recovery.clone().expect("is shown");
+        let RecoveryTable { local, username, password, password_file, .. } = shown.clone();
+        let shard = Some(0);
+        assert_eq!(shown, RecoveryTable { local, shard, username, password, password_file, ..recovery });
         let connect =
             "name = 'itch-by-tcp'\nservers = ['192.0.2.10:26400']\nprotocol = 'soupbintcp-itch50'\n";
         let connect: ConnectTable = toml::from_str(connect).expect("parses");
@@ -323,6 +334,7 @@ mod tests {
         assert!(file.report.path.is_some() && file.report.plot.is_some());
         assert!(file.pool.slots_64.is_some() && file.pool.slots_65536.is_some());
         assert!(file.listen[0].groups.is_some() && file.listen[0].receive_buffer_bytes.is_some());
+        assert!(file.feed[0].recovery.as_ref().is_some_and(|recovery| recovery.local.is_some()));
         assert!(file.network.sqpoll_cpu.is_some() && file.network.producers_file.is_some());
         let canonical = toml::to_string(&file).expect("writes");
         let keys = canonical.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key);

@@ -9,6 +9,7 @@ mod integrity;
 mod network_file;
 mod network_settings;
 mod network_validate;
+mod recovery_file;
 mod settings;
 mod validate;
 mod wishes;
@@ -16,6 +17,7 @@ mod wishes;
 pub use error::{ConfigError, Finding};
 pub use integrity::{DeliveryWish, Integrity};
 pub use network_settings::{Connector, HostSettings, ListenSource, Listener, NetworkSettings};
+pub use recovery_file::{RecoveryProtocol, RecoverySource};
 pub use settings::{
     Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RunSettings, Settings,
     ThreadSettings,

@@ -4,7 +4,9 @@
 //! written where it means nothing can be refused; [`ListenTable::complete`] then fills in what was left out.
 
 use super::file::Endpoint;
+use super::integrity::IntegrityTable;
 use super::network_validate as network;
+use super::recovery_file::RecoveryTable;
 use super::validate as check;
 use super::wishes::UringMode;
 use crate::event::{Prefix, Priority, Protocol};
@@ -96,11 +98,20 @@ pub(super) struct ListenTable {
         "bytes"
     ))))]
     pub(super) receive_buffer_bytes: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(dive)]
+    pub(super) integrity: Option<IntegrityTable>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(dive)]
+    pub(super) recovery: Option<RecoveryTable>,
 }
 
 impl ListenTable {
     /// Fills in every key that its source has. What it doesn't have stays absent.
     pub(super) fn complete(&mut self) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.complete();
+        }
         if self.source != ListenKind::Udp {
             self.connections_max.get_or_insert(CONNECTIONS);
             self.idle_timeout_s.get_or_insert(0);
@@ -118,6 +129,7 @@ impl ListenTable {
             }
             ListenKind::Udp => {
                 self.groups.get_or_insert_default();
+                self.integrity.get_or_insert_default();
                 self.allow.get_or_insert_default();
             }
         }

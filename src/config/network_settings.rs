@@ -3,7 +3,9 @@
 //! Invariant: made from checked and completed tables only, so that every number is in its range.
 
 use super::file::ConfigFile;
+use super::integrity::Integrity;
 use super::network_file::{ConnectTable, ListenKind, ListenTable};
+use super::recovery_file::RecoverySource;
 use super::wishes::UringMode;
 use crate::event::{Prefix, Priority, Protocol};
 use std::fmt;
@@ -38,6 +40,10 @@ pub struct Listener {
     pub unfinished_timeout: Duration,
     /// SO_RCVBUF in bytes; `None` leaves it to the kernel.
     pub receive_buffer_bytes: Option<usize>,
+    /// How gaps of its stream are treated; matters to UDP only.
+    pub integrity: Integrity,
+    /// How lost messages are asked for, where they are; for UDP only.
+    pub recovery: Option<Box<RecoverySource>>,
 }
 
 /// Where a listener listens.
@@ -169,6 +175,8 @@ fn listener(table: &ListenTable) -> Listener {
         handshake_timeout: seconds(table.handshake_timeout_s),
         unfinished_timeout: seconds(table.unfinished_timeout_s),
         receive_buffer_bytes: table.receive_buffer_bytes.map(|bytes| bytes as usize),
+        integrity: Integrity::from(&table.integrity.clone().unwrap_or_default()),
+        recovery: table.recovery.as_ref().map(|recovery| Box::new(recovery.typed(table.shard))),
     }
 }
 

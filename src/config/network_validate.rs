@@ -218,6 +218,9 @@ const fn foreign(source: ListenKind, key: Key) -> Option<&'static str> {
         (ListenKind::Tcp | ListenKind::Unix, Key::Groups | Key::Interface) => {
             Some("multicast is for source = \"udp\"; remove it, or change the source")
         }
+        (ListenKind::Tcp | ListenKind::Unix, Key::Integrity | Key::Recovery) => {
+            Some("byte streams lose nothing; remove it, or change the source")
+        }
         (ListenKind::Unix, Key::ConnectionsPerSource) => {
             Some("a Unix socket's peers have no addresses; write connections_max")
         }
@@ -251,6 +254,8 @@ enum Key {
     Handshake,
     Unfinished,
     ReceiveBuffer,
+    Integrity,
+    Recovery,
 }
 
 fn foreign_keys(listen: &ListenTable, found: &mut FoundHere) {
@@ -271,6 +276,8 @@ fn foreign_keys(listen: &ListenTable, found: &mut FoundHere) {
         (Key::Handshake, "handshake_timeout_s", listen.handshake_timeout_s.is_some()),
         (Key::Unfinished, "unfinished_timeout_s", listen.unfinished_timeout_s.is_some()),
         (Key::ReceiveBuffer, "receive_buffer_bytes", listen.receive_buffer_bytes.is_some()),
+        (Key::Integrity, "integrity", listen.integrity.is_some()),
+        (Key::Recovery, "recovery", listen.recovery.is_some()),
     ];
     for (key, name, _) in written.into_iter().filter(|(_, _, is_written)| *is_written) {
         if let Some(advice) = foreign(listen.source, key) {
@@ -463,7 +470,7 @@ pub(super) fn read_passwords(file: &mut ConfigFile, found: &mut Found) {
 }
 
 /// A password file's first line is the password; there is no other.
-fn read_password(path: &str) -> Result<String, String> {
+pub(super) fn read_password(path: &str) -> Result<String, String> {
     let mut text = String::new();
     std::fs::File::open(path)
         // A few bytes more than are allowed tell a wrong file from a right one, whatever its size.

@@ -5,8 +5,9 @@ use super::file::{ConfigFile, FeedTable, InterfaceTable, LineTable};
 use super::integrity::Integrity;
 use super::network_file::ListenTable;
 use super::network_settings::{self as network, Connector, HostSettings, Listener, NetworkSettings};
+use super::recovery_file::{RecoverySource, RecoveryTable};
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
-use super::{network_validate, validate};
+use super::{network_validate, recovery_file, validate};
 use crate::event::{Class, Destination, Protocol};
 use crate::limits::SLOT_PAYLOAD_BYTES;
 use serde::Deserialize;
@@ -84,6 +85,8 @@ pub struct Feed {
     pub lines: Vec<Line>,
     /// How gaps of its streams are treated.
     pub integrity: Integrity,
+    /// How lost messages are asked for, where they are.
+    pub recovery: Option<Box<RecoverySource>>,
 }
 
 /// One copy of a feed.
@@ -200,12 +203,14 @@ impl Settings {
         if findings.is_empty() {
             let mut found = Vec::new();
             network_validate::read_passwords(&mut file, &mut found);
+            recovery_file::read_passwords(&mut file, &mut found);
             findings = validate::located(found, text);
         }
         if !findings.is_empty() {
             return Err(ConfigError::Invalid { file: origin.to_owned(), findings });
         }
         file.listen.iter_mut().for_each(ListenTable::complete);
+        file.feed.iter_mut().filter_map(|feed| feed.recovery.as_mut()).for_each(RecoveryTable::complete);
         Ok(Settings::typed(&file, origin))
     }
 
@@ -335,6 +340,7 @@ fn feed(table: &FeedTable) -> Feed {
         protocol: table.protocol,
         lines: table.lines.iter().map(line).collect(),
         integrity: Integrity::from(&table.integrity),
+        recovery: table.recovery.as_ref().map(|recovery| Box::new(recovery.typed(0))),
     }
 }
 

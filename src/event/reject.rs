@@ -55,6 +55,9 @@ reasons! {
         PacketVersion => "packet_version",
         /// The packet header is inconsistent with the packet (lengths, counts, flags).
         PacketHeader => "packet_header",
+        /// A re-request server's answer that holds nothing that was asked for: another session, or numbers that the feed
+        /// has not reached.
+        NotAskedFor => "not_asked_for",
     }
 }
 
@@ -98,6 +101,24 @@ reasons! {
         TransactionalQueueFull => "transactional_queue_full",
         /// The batch queue was full and the source could not wait.
         BatchQueueFull => "batch_queue_full",
+    }
+}
+
+reasons! {
+    /// Why a request to a server could not be sent, or its socket could not be read.
+    RequestFailure {
+        /// Nobody listens at the server's address.
+        Refused => "connection_refused",
+        /// There is no way to the server's network or host.
+        Unreachable => "unreachable",
+        /// The socket or the kernel has no room.
+        NoRoom => "no_room",
+        /// A firewall or a rule of this machine forbids it.
+        NotPermitted => "not_permitted",
+        /// The appliance stopped before it was sent.
+        Stopped => "stopped",
+        /// The kernel reported another error.
+        IoError => "io_error",
     }
 }
 
@@ -151,5 +172,7 @@ reasons! {
         Gap => "gap",
         /// The capture ended, and with it what it shows of a flow.
         CaptureEnded => "capture_ended",
+        /// All that was lost has come, and we leave the server that brought it.
+        Recovered => "recovered",
     }
 }

@@ -133,7 +133,7 @@ impl Connections {
     #[cold]
     pub fn opened(&mut self, connection: ConnectionIndex, inlet: InletIndex, now: Nanos) {
         let settings = &mut self.inlets[usize::from(inlet.0)];
-        let session = settings.settings.new_session(now);
+        let session = settings.new_session(now);
         let slot = &mut self.slots[connection.0 as usize];
         *slot = Connection {
             inlet: inlet.0,
@@ -177,7 +177,7 @@ impl Connections {
     }
 
     /// The connection is gone. Returns the bytes of an unfinished unit that are lost with it, and whether a server that we
-    /// connected to had accepted our login.
+    /// connected to had accepted our login, or of one that was to bring back what was lost, whether it did.
     #[cold]
     pub fn closed(&mut self, connection: ConnectionIndex) -> (u64, bool) {
         let slot = &mut self.slots[connection.0 as usize];
@@ -188,9 +188,15 @@ impl Connections {
             self.producers.left(producer, connection);
         }
         let mut was_accepted = false;
-        if let Session::Soup(session) = std::mem::replace(&mut slot.session, Session::None) {
-            was_accepted = session.is_logged_in();
-            self.inlets[usize::from(slot.inlet)].settings.keep_session(*session);
+        match std::mem::replace(&mut slot.session, Session::None) {
+            Session::Soup(session) => {
+                was_accepted = session.is_logged_in();
+                self.inlets[usize::from(slot.inlet)].settings.keep_session(*session);
+            }
+            Session::Replay(replay) => {
+                was_accepted = self.inlets[usize::from(slot.inlet)].replay_ended(&replay);
+            }
+            _ => {}
         }
         (lost, was_accepted)
     }
@@ -212,6 +218,11 @@ impl Connections {
             if let Err(reason) = session.tick(now) {
                 return Next::Close(reason);
             }
+            self.list_if_it_speaks(connection);
+            return Next::Continue;
+        }
+        if let Session::Replay(_) = &slot.session {
+            // Its deadlines are the intake's, which knows what is missing.
             self.list_if_it_speaks(connection);
             return Next::Continue;
         }
@@ -251,6 +262,9 @@ impl Connections {
             // A login that is late is judged when we listen again.
             let _ = session.tick(now);
             self.list_if_it_speaks(connection);
+        } else if let Session::Replay(replay) = &mut slot.session {
+            replay.paused(now);
+            self.list_if_it_speaks(connection);
         }
     }
 
@@ -275,6 +289,9 @@ impl Connections {
         let slot = &mut self.slots[connection.0 as usize];
         if slot.protocol == Protocol::Native && slot.session.speaks_version_2() {
             slot.say.error.get_or_insert(reason);
+        }
+        if let Session::Replay(replay) = &mut slot.session {
+            replay.soup.logout();
         }
         self.list_if_it_speaks(connection);
     }
@@ -308,6 +325,7 @@ impl Connections {
         let slot = &mut self.slots[connection.0 as usize];
         match &mut slot.session {
             Session::Soup(session) => session.reply(into),
+            Session::Replay(replay) => replay.soup.reply(into),
             Session::Native { producer } | Session::Leaving { producer } => {
                 self.producers.remember(*producer);
                 slot.say.write(self.producers.record(*producer), into)
@@ -323,8 +341,12 @@ impl Connections {
     #[inline]
     pub(super) fn list_if_it_speaks(&mut self, connection: ConnectionIndex) {
         let slot = &mut self.slots[connection.0 as usize];
-        let speaks =
-            slot.say.anything() || matches!(&slot.session, Session::Soup(session) if session.has_reply());
+        let of_session = match &slot.session {
+            Session::Soup(session) => session.has_reply(),
+            Session::Replay(replay) => replay.soup.has_reply(),
+            _ => false,
+        };
+        let speaks = slot.say.anything() || of_session;
         if speaks && !slot.listed && slot.open {
             slot.listed = true;
             self.ready.push_back(connection);

@@ -3,6 +3,7 @@
 //! Invariant: rings are allocated at boot and lent to streams while they hold anything back; the messages themselves are
 //! with the outlet, which gave a place for each.
 
+use super::FeedPolicy;
 use crate::limits::{HELD_MAX, HOLDING_BYTES_MAX, HOLDING_STREAMS_MAX};
 
 const NIL: u32 = u32::MAX;
@@ -42,9 +43,18 @@ pub(super) struct HoldStore {
 
 impl HoldStore {
     /// How many streams can hold back windows of that size.
-    pub(super) fn rings_for(window: u64) -> usize {
+    fn rings_for(window: u64) -> usize {
         let affordable = HOLDING_BYTES_MAX / (window as usize * size_of::<Chain>());
         affordable.min(HOLDING_STREAMS_MAX)
+    }
+
+    /// Allocates what feeds with these policies hold back in.
+    pub(super) fn for_policies(policies: &[FeedPolicy]) -> HoldStore {
+        let in_order = policies.iter().filter(|policy| policy.is_in_order());
+        let window = in_order.map(|policy| policy.window).max();
+        window.map_or(HoldStore::allocate(0, 0), |window| {
+            HoldStore::allocate(HoldStore::rings_for(window), window)
+        })
     }
 
     /// Allocates `rings` rings for windows of up to `window` numbers; none at all for 0.

@@ -1,7 +1,9 @@
 //! Inlets: where connections and datagrams come in, with what limits. Invariant: plain settings, and one stream each.
 
+use super::requester::Requester;
 use super::session::Session;
-use super::{EndpointIndex, FeedPolicy, SoupSession};
+use super::soup_replay::SoupReplay;
+use super::{EndpointIndex, FeedPolicy, FeedRecovery, RecoveredFeed, SoupSession, StreamTable};
 use crate::config::Listener;
 use crate::event::{Nanos, Protocol};
 use crate::limits::PAYLOAD_BYTES_MAX;
@@ -26,6 +28,8 @@ pub struct InletSettings {
     pub policy: FeedPolicy,
     /// For connectors: the session to log in to, kept here while there is no connection.
     pub soup: Option<SoupSession>,
+    /// For those that ask for lost messages: whose, and how.
+    pub recovers: Option<FeedRecovery>,
 }
 
 /// An inlet and its place in the stream table.
@@ -33,6 +37,8 @@ pub struct InletSettings {
 pub(super) struct Inlet {
     pub(super) settings: InletSettings,
     pub(super) endpoint: EndpointIndex,
+    /// Where lost messages are asked for.
+    pub(super) requester: Option<Box<Requester>>,
 }
 
 impl InletSettings {
@@ -47,6 +53,7 @@ impl InletSettings {
             unfinished_ns: 0,
             policy: FeedPolicy::default(),
             soup,
+            recovers: None,
         }
     }
 
@@ -68,6 +75,42 @@ impl InletSettings {
     }
 }
 
+impl Inlet {
+    /// The session of a connection that begins.
+    pub(super) fn new_session(&mut self, now: Nanos) -> Session {
+        let replayer = self.requester.as_mut().and_then(|requester| requester.replayer());
+        match replayer.and_then(|replayer| replayer.begin(now)) {
+            Some(replay) => Session::Replay(replay),
+            None => self.settings.new_session(now),
+        }
+    }
+
+    /// A replay has ended. Returns whether all came that it was to bring.
+    pub(super) fn replay_ended(&mut self, replay: &SoupReplay) -> bool {
+        let replayer = self.requester.as_mut().and_then(|requester| requester.replayer());
+        replayer.is_some_and(|replayer| replayer.ended(replay))
+    }
+
+    /// Enters an inlet into the stream table; `before` are those that stand before it.
+    pub(super) fn enter(table: &mut StreamTable, before: &[Inlet], settings: InletSettings) -> Inlet {
+        let Some(recovers) = &settings.recovers else {
+            let endpoint = table.add_inlet(&settings.name, settings.protocol, &settings.policy);
+            return Inlet { settings, endpoint, requester: None };
+        };
+        let feed = match recovers.feed {
+            RecoveredFeed::Feed(feed) => feed,
+            RecoveredFeed::Inlet(inlet) => {
+                let other = &before[usize::from(inlet.0)];
+                table.endpoint(other.endpoint).feed.expect("inlets have their feeds from the start")
+            }
+        };
+        // Whatever brings them, they are the feed's messages.
+        let endpoint = table.add_recovery(feed);
+        let requester = Requester::new(&recovers.way, endpoint);
+        Inlet { settings, endpoint, requester: Some(Box::new(requester)) }
+    }
+}
+
 /// Memory of zeros, of which pages come into being when they are touched.
 pub(super) fn zeroed(bytes: usize) -> Vec<u8> {
     vec![0; bytes]
@@ -85,6 +128,7 @@ impl From<&Listener> for InletSettings {
             unfinished_ns: nanos(listener.unfinished_timeout),
             policy: FeedPolicy::default(),
             soup: None,
+            recovers: None,
         }
     }
 }

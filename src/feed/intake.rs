@@ -7,8 +7,8 @@ use super::flow_intake::CaptureFlows;
 use super::inlets::Inlet;
 use super::visit::{PacketVerdict, Visit};
 use super::{
-    ConnectionSettings, Connections, EndpointIndex, FeedLine, FeedPolicy, InletSettings, Notice, Producers,
-    StreamSnapshot, StreamTable,
+    ConnectionSettings, Connections, EndpointIndex, FeedLine, FeedPolicy, Notice, Producers, StreamSnapshot,
+    StreamTable,
 };
 use crate::event::{ClockKind, Destination, FrameReject, LinkType, Marks, MessageReject, Nanos, Protocol};
 use crate::ledger::{FrameBook, MessageBook};
@@ -171,11 +171,11 @@ impl Intake {
     /// Allocates what connections need, for a shard with a port; before any frame, and not for captures.
     pub fn connect(&mut self, connections: ConnectionSettings, producers: Producers) {
         debug_assert!(self.flows.is_none(), "flows of captures have the connections to themselves");
-        let inlet = |settings: InletSettings| Inlet {
-            endpoint: self.table.add_inlet(&settings.name, settings.protocol, &settings.policy),
-            settings,
-        };
-        let inlets = connections.inlets.into_iter().map(inlet).collect();
+        let mut inlets: Vec<Inlet> = Vec::with_capacity(connections.inlets.len());
+        for settings in connections.inlets {
+            let inlet = Inlet::enter(&mut self.table, &inlets, settings);
+            inlets.push(inlet);
+        }
         self.connections = Connections::allocate(inlets, connections.connections_max, 0, producers);
     }
 

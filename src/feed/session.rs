@@ -5,6 +5,7 @@
 
 use super::keeper::Verdict;
 use super::producers::{ProducerRecord, Producers, Turn};
+use super::soup_replay::SoupReplay;
 use super::visit::{PacketVerdict, Visit};
 use super::{Outlet, SoupEvent, SoupSession};
 use crate::event::{CloseReason, ConnectionIndex, Marks, MessageReject, Nanos};
@@ -28,6 +29,8 @@ pub(super) enum Session {
     Refused,
     /// A session with a SoupBinTCP server, whose client we are.
     Soup(Box<SoupSession>),
+    /// One with such a server that brings back what a feed lost.
+    Replay(Box<SoupReplay>),
     /// Others' session, out of a capture: its words are followed and not answered. Of SoupBinTCP, the session and the
     /// number of the next message, once the server has named them.
     Overheard(Option<(u128, u64)>),
@@ -157,6 +160,20 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
         self.take_numbered(&run, message)
     }
 
+    /// A message of a replay, numbered in the same way.
+    #[inline]
+    fn offer_replayed(&mut self, message: &Message<'_>) -> Flow {
+        if !self.visit.has_room(message) {
+            return Flow::Wait;
+        }
+        let Session::Replay(replay) = &mut *self.session else { return Flow::Taken };
+        let session = replay.session;
+        match replay.sequenced(self.visit.table, self.visit.endpoint, self.now) {
+            Ok(sequence) => self.take_numbered(&soup_run(session, sequence, RunKind::Data), message),
+            Err(reason) => self.break_off(reason),
+        }
+    }
+
     /// A message that is alone in its run, and has its number from there.
     #[inline]
     fn take_numbered(&mut self, run: &Run, message: &Message<'_>) -> Flow {
@@ -239,6 +256,13 @@ impl<O: Outlet> SessionVisit<'_, '_, O> {
 
     #[cold]
     fn soup(&mut self, control: &soupbin::Control<'_>) -> Result<(), CloseReason> {
+        if let Session::Replay(replay) = &mut *self.session {
+            // Where the feed is, is its lines' to tell.
+            return match replay.soup.control(control, self.now)? {
+                SoupEvent::EndOfSession => Err(CloseReason::EndOfSession),
+                _ => Ok(()),
+            };
+        }
         let Session::Soup(session) = &mut *self.session else { return Err(CloseReason::SessionViolation) };
         let kind = match session.control(control, self.now)? {
             SoupEvent::LoginAccepted { .. } | SoupEvent::Heartbeat => RunKind::Heartbeat,
@@ -288,6 +312,7 @@ impl<O: Outlet> Visitor for SessionVisit<'_, '_, O> {
                 });
             }
             Session::Soup(session) => session.refused(reason),
+            Session::Replay(replay) => replay.soup.refused(reason),
             Session::Overheard(Some((_, next))) if soupbin::took_number(reason) => {
                 *next = next.saturating_add(1);
             }
@@ -317,6 +342,7 @@ impl<O: Outlet> StreamVisitor for SessionVisit<'_, '_, O> {
                 self.offer_acknowledged(producer, message)
             }
             Session::Soup(_) => self.offer_sequenced(message),
+            Session::Replay(_) => self.offer_replayed(message),
             Session::Leaving { .. } | Session::Superseded | Session::Refused => {
                 self.break_off(CloseReason::SessionViolation)
             }

@@ -44,8 +44,10 @@ impl Intake {
         let now = arrived.now;
         let slot = &mut self.connections.slots[connection.0 as usize];
         slot.heard_ns = now;
-        if let Session::Soup(session) = &mut slot.session {
-            session.received(now);
+        match &mut slot.session {
+            Session::Soup(session) => session.received(now),
+            Session::Replay(replay) => replay.soup.received(now),
+            _ => {}
         }
         let mut used = 0;
         loop {
@@ -98,8 +100,14 @@ impl Intake {
         let unit_bytes_max = slot.unit_bytes_max as usize;
         // Set beforehand, so that pieces, whose number is chance, are not counted as packets.
         let counted = self.table.find_stream(endpoint, 0, 0).ok();
-        let is_numbered = matches!(slot.session, Session::Soup(_) | Session::Overheard(Some(_)));
-        let accepted = Accepted::from(protocol, 0, arrived.wire_ns, arrived.clock);
+        let is_numbered =
+            matches!(slot.session, Session::Soup(_) | Session::Replay(_) | Session::Overheard(Some(_)));
+        let mut accepted = Accepted::from(protocol, 0, arrived.wire_ns, arrived.clock);
+        if let Session::Replay(_) = slot.session {
+            // Its messages are the feed's, on a line of their own.
+            let line = self.table.endpoint(endpoint);
+            (accepted.protocol, accepted.line) = (line.protocol.unwrap_or(protocol), line.line);
+        }
         let visit = Visit::begin(&mut self.table, &mut self.messages, outlet, endpoint, accepted, self.now);
         let mut piece = SessionVisit {
             visit: visit.counted_for(counted),
@@ -225,6 +233,7 @@ mod tests {
             unfinished_ns: 200 * MS,
             policy: FeedPolicy::default(),
             soup: None,
+            recovers: None,
         };
         let settings = IntakeSettings { streams_max: 4, endpoints_max: 4, ..IntakeSettings::default() };
         let connections = ConnectionSettings { inlets: vec![inlet], connections_max: 2 };

@@ -83,11 +83,6 @@ impl StreamTable {
         lines: &[FeedLine],
         policies: &[FeedPolicy],
     ) -> StreamTable {
-        let in_order = policies.iter().filter(|policy| policy.is_in_order());
-        let (rings, window) = match in_order.map(|policy| policy.window).max() {
-            Some(window) => (HoldStore::rings_for(window), window),
-            None => (0, 0),
-        };
         let mut table = StreamTable {
             hasher: RandomState::default(),
             endpoints: Vec::with_capacity(endpoints_max.max(lines.len())),
@@ -99,7 +94,7 @@ impl StreamTable {
             feeds: Vec::with_capacity(endpoints_max.max(lines.len())),
             policies: policies.to_owned(),
             gaps: GapTable::allocate(GAPS_MAX, streams_max),
-            holds: HoldStore::allocate(rings, window),
+            holds: HoldStore::for_policies(policies),
             lateness: LatenessStore::allocate(lateness_streams),
             last_endpoint: None,
             watched: 0,
@@ -143,10 +138,16 @@ impl StreamTable {
             Some(known) => known,
             None => {
                 self.policies.push(policy.clone());
+                // Nothing is held back yet: inlets are entered before the first frame.
+                self.holds = HoldStore::for_policies(&self.policies);
                 self.policies.len() - 1
             }
         };
-        self.feeds.push(Feed { policy: policy as u32, ..Feed::new(Some(name.to_owned()), protocol) });
+        self.feeds.push(Feed {
+            policy: policy as u32,
+            windows: Vec::from([Sequencer::with_window(self.policies[policy].window)]),
+            ..Feed::new(Some(name.to_owned()), protocol)
+        });
         let index = self.add_endpoint(feed, 0);
         // Its first run finds it, or why there is none.
         let _ = self.find_stream(index, 0, 0);

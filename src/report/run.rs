@@ -3,6 +3,7 @@
 use super::books::LedgerReport;
 use super::control::{ControlReport, GapReport, gaps};
 use super::exit::Exit;
+use super::recovery::FeedRecoveryReport;
 use super::streams::{NamedStream, StreamReport};
 use crate::event::Class;
 use crate::feed::Notice;
@@ -68,6 +69,8 @@ pub struct ReportInput {
     pub elapsed: Duration,
     /// Places of the queues, indexed by [`Class`]; `None` where there were no queues.
     pub queue_capacities: Option<[usize; Class::ALL.len()]>,
+    /// What came of asking for lost messages, by feed.
+    pub recovery: Vec<FeedRecoveryReport>,
     /// Facts about the machine.
     pub machine: Value,
     /// [`crate::config::Settings::config_hash`].
@@ -131,6 +134,9 @@ pub struct Report {
     pub ledger: LedgerReport,
     /// The streams.
     pub streams: Vec<StreamReport>,
+    /// What came of asking for lost messages, by feed; left out where none is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recovery: Vec<FeedRecoveryReport>,
     /// The queues.
     pub queues: QueuesReport,
     /// The latencies.
@@ -158,9 +164,10 @@ pub struct Report {
 }
 
 /// The top-level keys of the contract, which [`ReportInput::further`] must not repeat.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "ledger",
     "streams",
+    "recovery",
     "queues",
     "latency_ns",
     "hot_path",
@@ -201,6 +208,7 @@ impl Report {
             control: input.control,
             gaps: input.explain_gaps.then(|| gaps(&input.notices, &streams)),
             streams,
+            recovery: input.recovery,
             queues: QueuesReport {
                 realtime: queue(Class::Realtime),
                 transactional: queue(Class::Transactional),

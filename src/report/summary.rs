@@ -6,6 +6,7 @@ use super::books::{
 use super::control::{ControlReport, GapReport, explain_gaps};
 use super::curve::text_plot;
 use super::decode::{CaptureFacts, DecodeReport};
+use super::recovery::FeedRecoveryReport;
 use super::run::{QueueReport, Report};
 use super::streams::StreamReport;
 use super::text::{Style, Table, duration, thousands};
@@ -35,6 +36,7 @@ pub fn summarize(report: &Report, style: Style) -> String {
     messages(&ledger.messages, style, &mut out);
     events(&ledger.events, style, &mut out);
     stream_books(&report.streams, &mut out);
+    report.recovery.iter().for_each(|feed| recovery(feed, style, &mut out));
     let kernel = if ledger.kernel.is_some() { "kernel, " } else { "" };
     let connections = if ledger.connections.is_some() { "connections, " } else { "" };
     let books = format!("frames, {kernel}{connections}messages, events, queues and each stream");
@@ -358,6 +360,20 @@ fn stream_books(streams: &[StreamReport], out: &mut String) {
         |pick: fn(&StreamReport) -> u64| thousands(streams.iter().map(pick).fold(0, u64::saturating_add));
     let (expected, seen, missing) = (sum(|s| s.expected), sum(|s| s.seen), sum(|s| s.missing));
     line(out, "sequences", &format!("expected {expected} = seen {seen} + missing {missing}"));
+}
+
+fn recovery(feed: &FeedRecoveryReport, style: Style, out: &mut String) {
+    let counts = [feed.requests, feed.timeouts, feed.replies].map(thousands);
+    let [requests, timeouts, replies] = counts;
+    let name = printable(&feed.name);
+    line(out, "recovery", &format!("{name}: {requests} requests, {timeouts} in vain, {replies} answers"));
+    for server in feed.servers.iter().filter(|_| feed.servers.len() > 1) {
+        let [requests, timeouts, replies] = [server.requests, server.timeouts, server.replies].map(thousands);
+        let text =
+            format!("{}: {requests} requests, {timeouts} in vain, {replies} in answer", server.address);
+        line(out, "", &style.faint(&text));
+    }
+    reasons(out, style, "not sent", &feed.send_errors);
 }
 
 fn verdict(imbalances: &[UnequalSides], books: &str, style: Style, out: &mut String) {

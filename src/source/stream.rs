@@ -3,7 +3,7 @@
 //! Invariant: bytes that a handler did not take are shown to it again, in order; a connection that waits costs the
 //! others nothing.
 
-use crate::event::{CloseReason, ConnectionIndex, FrameReject, InletIndex, Nanos};
+use crate::event::{CloseReason, ConnectionIndex, FrameReject, InletIndex, Nanos, RequestFailure};
 use crate::feed::{Next, Took};
 use crate::ledger::ConnectionBook;
 use std::net::SocketAddr;
@@ -21,6 +21,20 @@ pub trait StreamHandler {
 
     /// A datagram that can't be shown.
     fn refuse_datagram(&mut self, reason: FrameReject);
+
+    /// A datagram that a server of an inlet's sent, in answer to a request.
+    fn answer(&mut self, inlet: InletIndex, server: SocketAddr, bytes: &[u8], now: Nanos);
+
+    /// Writes an inlet's next request into `into`, if one is due, and returns the server that it is for and its length.
+    /// Asked until there is none, once a turn, so cheap when there is none.
+    fn next_request(&mut self, inlet: InletIndex, now: Nanos, into: &mut [u8])
+    -> Option<(SocketAddr, usize)>;
+
+    /// Whether the connection of a connector is wanted now. Asked whenever it could be asked for.
+    fn wants_connection(&mut self, inlet: InletIndex, now: Nanos) -> bool;
+
+    /// A request of an inlet's could not be sent, or its socket had an error.
+    fn request_failed(&mut self, inlet: InletIndex, reason: RequestFailure);
 
     /// A turn is over, or has come far enough: what was accepted goes to the queues.
     fn flush(&mut self);

@@ -61,6 +61,36 @@ pub fn session_number(session: &[u8; 10]) -> u128 {
     u128::from_be_bytes(wide)
 }
 
+/// The session of [`session_number`] in its ten bytes.
+#[inline]
+pub fn session_bytes(number: u128) -> [u8; 10] {
+    let mut session = [0; 10];
+    session.copy_from_slice(&number.to_be_bytes()[6..]);
+    session
+}
+
+/// Bytes of a request.
+pub const REQUEST_BYTES: usize = 20;
+
+/// A request packet: asks a re-request server for `count` messages from number `sequence` on.
+#[inline]
+pub fn request(session: [u8; 10], sequence: u64, count: u16) -> [u8; REQUEST_BYTES] {
+    let mut packet = [0; REQUEST_BYTES];
+    packet[..10].copy_from_slice(&session);
+    packet[10..18].copy_from_slice(&sequence.to_be_bytes());
+    packet[18..].copy_from_slice(&count.to_be_bytes());
+    packet
+}
+
+/// What the header of a downstream packet says: session, first number, and how many messages follow; `None` of those for
+/// the end of the session.
+#[inline]
+pub fn header(packet: &[u8]) -> Option<([u8; 10], u64, Option<u16>)> {
+    let (header, _) = Header::ref_from_prefix(packet).ok()?;
+    let count = Some(header.count.get()).filter(|count| *count != END_OF_SESSION);
+    Some((header.session, header.sequence.get(), count))
+}
+
 #[inline]
 fn blocks<V: Visitor>(mut rest: &[u8], sequence: u64, count: u16, visitor: &mut V) {
     for index in 0..u64::from(count) {
@@ -158,6 +188,18 @@ mod tests {
         // 0x1f1acf4c4eb7 ns after midnight is 34,200.0 s, the opening at 09:30.
         let body = bytes(&ONE[44..]);
         assert_eq!(found.messages, [(14_764_496, u16::from(b'D'), 0x1f1a_cf4c_4eb7, body)]);
+    }
+
+    #[test]
+    fn a_request_is_20_bytes_of_session_number_and_count() {
+        let golden = "303030303130303539420000000001220e5d0026";
+        let session = session_bytes(0x3030_3030_3130_3035_3942);
+        let packet = request(session, 19_009_117, 38);
+        assert_eq!(packet[..], bytes(golden));
+        assert_eq!(session_number(&session), 0x3030_3030_3130_3035_3942);
+        assert_eq!(header(&packet), Some((*b"000010059B", 19_009_117, Some(38))));
+        assert_eq!(header(&request(session, 1, END_OF_SESSION)), Some((session, 1, None)));
+        assert_eq!(header(&packet[..19]), None);
     }
 
     #[test]

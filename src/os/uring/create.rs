@@ -3,6 +3,7 @@
 
 use super::buffers::{Group, GroupIndex};
 use super::error::UringError;
+use super::outgoing::Outgoing;
 use super::replies::Replies;
 use super::ring::Uring;
 use crate::os::{MemoryWish, RegionReport};
@@ -95,6 +96,7 @@ impl Uring {
             ring,
             groups: Vec::new(),
             replies: Replies::allocate(settings.replies.0, settings.replies.1)?,
+            outgoing: Outgoing::default(),
             message,
             addresses: Addresses::default(),
             polled,
@@ -104,6 +106,11 @@ impl Uring {
             ended: false,
         };
         Ok((uring, report))
+    }
+
+    /// Makes room for so many datagrams that are being sent at a time; before anything is sent.
+    pub fn allow_datagrams(&mut self, slots: usize) {
+        self.outgoing = Outgoing::allocate(slots);
     }
 
     /// Adds a group of `count` buffers; with `incremental`, they are consumed bit by bit if the kernel can.

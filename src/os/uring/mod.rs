@@ -4,6 +4,7 @@
 mod buffers;
 mod create;
 mod error;
+mod outgoing;
 mod replies;
 mod ring;
 mod token;

@@ -6,6 +6,7 @@
 
 use super::buffers::{Chunk, Group, GroupIndex};
 use super::create::Addresses;
+use super::outgoing::Outgoing;
 use super::replies::Replies;
 use super::token::{Operation, Token};
 use io_uring::types::{CancelBuilder, Fixed, RecvMsgOut};
@@ -37,7 +38,7 @@ pub struct Datagram<'a> {
     /// Whether the buffer was too short for it.
     pub truncated: bool,
     /// Who sent it, as far as that is an IP address.
-    pub source: Option<IpAddr>,
+    pub source: Option<SocketAddr>,
 }
 
 /// An io_uring with all that belongs to it.
@@ -46,6 +47,7 @@ pub struct Uring {
     pub(super) ring: IoUring,
     pub(super) groups: Vec<Group>,
     pub(super) replies: Replies,
+    pub(super) outgoing: Outgoing,
     // One for all receives of datagrams: the kernel reads only the two lengths in it.
     pub(super) message: Box<libc::msghdr>,
     pub(super) addresses: Addresses,
@@ -124,6 +126,22 @@ impl Uring {
         self.push(entry, token);
     }
 
+    /// The memory for a datagram to be sent from slot `slot`, unless one is under way from it.
+    pub fn datagram_mut(&mut self, slot: u32) -> Option<&mut [u8]> {
+        self.outgoing.slot_mut(slot)
+    }
+
+    /// Sends the first `bytes` of the datagram slot `token.index` by the socket at `file` to `receiver`.
+    ///
+    /// # Panics
+    /// If a datagram is under way from that slot.
+    pub fn send_datagram(&mut self, file: u32, bytes: usize, receiver: SocketAddr, token: Token) {
+        let header = self.outgoing.lend(token.index, bytes, receiver);
+        // As long as its socket has no room it would only be late: whoever sent it sends another one in time.
+        let flags = (libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT) as u32;
+        self.push(opcode::SendMsg::new(Fixed(file), header).flags(flags).build(), token);
+    }
+
     /// Moves the unsent bytes of a reply, which has `length`, to its front.
     pub fn shift_reply(&mut self, slot: u32, sent: usize, length: usize) {
         self.replies.shift(slot, sent, length);
@@ -138,8 +156,8 @@ impl Uring {
     fn push(&mut self, entry: squeue::Entry, token: Token) {
         let entry = entry.user_data(token.to_u64());
         loop {
-            // SAFETY: what the entry points to is owned by `self` and outlives the ring (see `Drop`): reply slots are
-            // not written while they are lent, the message header never, addresses never.
+            // SAFETY: what the entry points to is owned by `self` and outlives the ring (see `Drop`): slots of replies and
+            // datagrams are not written while they are lent, the message header never, addresses never.
             if unsafe { self.ring.submission().push(&entry) }.is_ok() {
                 return;
             }
@@ -212,8 +230,10 @@ impl Uring {
             let entry = &self.completed[index];
             let Some(token) = Token::from_u64(entry.user_data()) else { continue };
             let (result, flags) = (entry.result(), entry.flags());
-            if token.operation == Operation::Send {
-                self.replies.returned(token.index);
+            match token.operation {
+                Operation::Send => self.replies.returned(token.index),
+                Operation::SendDatagram => self.outgoing.returned(token.index),
+                _ => {}
             }
             let file = (token.operation == Operation::Accept && result >= 0).then(|| {
                 // SAFETY: the kernel has just opened it for this completion, and nobody else knows of it.
@@ -254,7 +274,7 @@ impl Uring {
         Some(Datagram {
             payload: &self.bytes(chunk)[start..],
             truncated: found.is_payload_truncated(),
-            source: ip_of(found.name_data()),
+            source: address_of(found.name_data()),
         })
     }
 
@@ -286,12 +306,13 @@ fn is_passing(error: &io::Error) -> bool {
 
 /// The address in a `sockaddr_in` or `sockaddr_in6`, as the kernel writes them: family, port, address (behind the flow
 /// label in the latter).
-fn ip_of(name: &[u8]) -> Option<IpAddr> {
-    match i32::from(u16::from_ne_bytes(*name.first_chunk()?)) {
-        libc::AF_INET => Some(IpAddr::from(*name.get(4..)?.first_chunk::<4>()?)),
-        libc::AF_INET6 => Some(IpAddr::from(*name.get(8..)?.first_chunk::<16>()?)),
-        _ => None,
-    }
+fn address_of(name: &[u8]) -> Option<SocketAddr> {
+    let ip = match i32::from(u16::from_ne_bytes(*name.first_chunk()?)) {
+        libc::AF_INET => IpAddr::from(*name.get(4..)?.first_chunk::<4>()?),
+        libc::AF_INET6 => IpAddr::from(*name.get(8..)?.first_chunk::<16>()?),
+        _ => return None,
+    };
+    Some(SocketAddr::new(ip, u16::from_be_bytes(*name.get(2..)?.first_chunk()?)))
 }
 
 /// Turns of waiting for the kernel's thread to take what is queued.
@@ -326,6 +347,7 @@ impl Drop for Uring {
         }
         // Requests go on until the kernel has got round to closing the ring, which is after this: their memory is given up.
         std::mem::take(&mut self.groups).into_iter().for_each(std::mem::forget);
+        std::mem::forget(std::mem::take(&mut self.outgoing));
         if let Ok(none) = Replies::allocate(1, 1) {
             std::mem::forget(std::mem::replace(&mut self.replies, none));
         }
@@ -463,9 +485,41 @@ mod tests {
             let datagram = ring.datagram(&chunk).expect("with its header");
             assert_eq!(datagram.truncated, payload.len() > 256);
             assert_eq!(datagram.payload, &payload[..datagram.payload.len()]);
-            assert_eq!(datagram.source, Some(IpAddr::from([127, 0, 0, 1])));
+            assert_eq!(datagram.source, sender.local_addr().ok());
             ring.release(chunk);
         }
+    }
+
+    #[test]
+    fn datagrams_are_sent_to_their_receivers_and_failures_are_told() {
+        let (mut ring, _, _) = ring(UringMode::DeferTaskrun, 4, 64, true);
+        ring.allow_datagrams(2);
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        ring.register_file(0, socket.as_fd()).expect("slot 0");
+        let receivers = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").expect("loopback"));
+        for (slot, receiver) in receivers.iter().enumerate() {
+            ring.datagram_mut(slot as u32).expect("free")[..4].copy_from_slice(b"word");
+            let address = receiver.local_addr().expect("bound");
+            ring.send_datagram(0, 3 + slot, address, token(Operation::SendDatagram, slot as u32));
+            assert!(ring.datagram_mut(slot as u32).is_none(), "under way");
+        }
+        for (slot, receiver) in receivers.iter().enumerate() {
+            let sent = next(&mut ring);
+            assert_eq!((sent.token.operation, sent.result), (Operation::SendDatagram, 3 + slot as i32));
+            let mut bytes = [0; 8];
+            let (length, from) = receiver.recv_from(&mut bytes).expect("a datagram");
+            assert_eq!((&bytes[..length], Some(from)), (&b"word"[..3 + slot], socket.local_addr().ok()));
+        }
+        assert!(
+            ring.datagram_mut(0).is_some()
+                && ring.datagram_mut(1).is_some()
+                && ring.datagram_mut(2).is_none()
+        );
+        // No socket of this family reaches that.
+        let elsewhere = SocketAddr::from(([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 9));
+        ring.send_datagram(0, 4, elsewhere, token(Operation::SendDatagram, 0));
+        assert!(next(&mut ring).result < 0);
+        assert!(ring.datagram_mut(0).is_some());
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub enum Operation {
     Connect = 4,
     /// The end of another request.
     Cancel = 5,
+    /// A datagram to a receiver.
+    SendDatagram = 6,
 }
 
 /// Identifies a request: what it is, for which of them, in which life of that index.
@@ -49,6 +51,7 @@ impl Token {
             3 => Operation::Send,
             4 => Operation::Connect,
             5 => Operation::Cancel,
+            6 => Operation::SendDatagram,
             _ => return None,
         };
         let generation = (value >> 32) as u32 & ((1 << GENERATION_BITS) - 1);
@@ -68,7 +71,14 @@ mod tests {
 
     #[test]
     fn tokens_round_trip() {
-        for operation in [Operation::Accept, Operation::Receive, Operation::Send, Operation::Cancel] {
+        let operations = [
+            Operation::Accept,
+            Operation::Receive,
+            Operation::Send,
+            Operation::Cancel,
+            Operation::SendDatagram,
+        ];
+        for operation in operations {
             for (index, generation) in [(0, 0), (u32::MAX, (1 << GENERATION_BITS) - 1), (7, 9)] {
                 let token = Token { operation, index, generation };
                 assert_eq!(Token::from_u64(token.to_u64()), Some(token));

@@ -26,6 +26,8 @@ pub(super) struct Route {
     min_ns: Nanos,
     max_ns: Nanos,
     state: State,
+    // Whether it is connected only while something is wanted of it: then a server that did not bring it has failed.
+    on_demand: bool,
 }
 
 impl Route {
@@ -39,7 +41,23 @@ impl Route {
             min_ns,
             max_ns: connector.reconnect_max.as_nanos() as Nanos,
             state: State::Due(0),
+            on_demand: false,
         }
+    }
+
+    /// A way along servers that are connected to when something is wanted of them.
+    pub(super) fn on_demand(connector: &Connector) -> Route {
+        Route { on_demand: true, ..Route::new(connector) }
+    }
+
+    /// Whether it is time to ask a server.
+    pub(super) fn is_due(&self, now: Nanos) -> bool {
+        matches!(self.state, State::Due(at) if now >= at)
+    }
+
+    /// How long a server may take to accept a connection; none is what the kernel allows.
+    pub(super) fn patience_ns(&self) -> Option<Nanos> {
+        self.on_demand.then_some(self.max_ns)
     }
 
     /// The server to ask now, if it is time.
@@ -61,7 +79,8 @@ impl Route {
 
     /// The connection could not be had, or ended: the next server follows, after all of them a longer wait.
     pub(super) fn ended(&mut self, reason: CloseReason, was_accepted: bool, now: Nanos) {
-        if self.state == State::Done || matches!(reason, CloseReason::EndOfSession | CloseReason::Stopped) {
+        let is_over = reason == CloseReason::EndOfSession && !self.on_demand;
+        if self.state == State::Done || is_over || reason == CloseReason::Stopped {
             self.state = State::Done;
             return;
         }

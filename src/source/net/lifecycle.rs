@@ -123,15 +123,19 @@ impl NetPort {
     }
 
     /// Asks servers for the connections that are due.
-    fn connect_due(&mut self, now: Nanos) {
+    fn connect_due(&mut self, now: Nanos, handler: &mut dyn StreamHandler) {
         for inlet in 0..self.inlets.len() {
             let Inlet::Connector { route } = &mut self.inlets[inlet] else { continue };
+            if !route.is_due(now) || !handler.wants_connection(InletIndex(inlet as u16), now) {
+                continue;
+            }
             let Some(server) = route.due(now) else { continue };
             let place = open_socket(server)
                 .ok()
                 .and_then(|file| self.take_place(inlet, file, Some(server.ip()), Phase::Connecting));
             match place {
                 Some(index) => {
+                    self.slots[index as usize].asked_ns = now;
                     let (file, token) = (self.file_of(index), self.token(Operation::Connect, index));
                     self.ring.connect(file, server, token);
                 }
@@ -151,6 +155,8 @@ impl NetPort {
             return;
         }
         slot.phase = Phase::Open;
+        // The end of the request to connect may have been asked for too late.
+        slot.withdrawing = false;
         self.book.opened += 1;
         handler.opened(ConnectionIndex(index), InletIndex(inlet), now);
         self.arm(index);
@@ -297,6 +303,10 @@ impl NetPort {
         self.next_tick = now + TICK_NS;
         for index in 0..self.slots.len() as u32 {
             let slot = &self.slots[index as usize];
+            if slot.phase == Phase::Connecting {
+                self.lose_patience(index, now);
+                continue;
+            }
             if slot.phase != Phase::Open {
                 continue;
             }
@@ -318,7 +328,18 @@ impl NetPort {
         if self.stopping {
             self.shut_quiet(now);
         } else {
-            self.connect_due(now);
+            self.connect_due(now, handler);
+        }
+    }
+
+    /// Gives up a connection that a server takes too long to accept.
+    fn lose_patience(&mut self, index: u32, now: Nanos) {
+        let slot = &self.slots[index as usize];
+        let Inlet::Connector { route } = &self.inlets[usize::from(slot.inlet)] else { return };
+        let passed = now.saturating_sub(slot.asked_ns);
+        if !slot.withdrawing && route.patience_ns().is_some_and(|patience| passed > patience) {
+            self.slots[index as usize].withdrawing = true;
+            self.cancel(Operation::Connect, index);
         }
     }
 

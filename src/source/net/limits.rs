@@ -1,9 +1,9 @@
 //! Who may come in. Invariant: a connection that is refused is counted under the first limit that it breaks.
 
 use crate::config::Listener;
-use crate::event::CloseReason;
+use crate::event::{CloseReason, Prefix};
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// How many connections a listener has, in all and from each address.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub(super) struct Visitors {
 impl Visitors {
     /// Counts a connection in, unless a limit stands against it. Peers without an address count in all only.
     pub(super) fn admit(&mut self, listener: &Listener, peer: Option<IpAddr>) -> Result<(), CloseReason> {
-        if !is_allowed(listener, peer) {
+        if !is_in(&listener.allow, peer) {
             return Err(CloseReason::SourceNotAllowed);
         }
         if self.count >= listener.connections_max {
@@ -45,10 +45,34 @@ impl Visitors {
     }
 }
 
-/// Whether a listener takes anything from that address.
-pub(super) fn is_allowed(listener: &Listener, peer: Option<IpAddr>) -> bool {
-    let known = |peer: IpAddr| listener.allow.iter().any(|prefix| prefix.contains(&peer));
-    listener.allow.is_empty() || peer.is_some_and(known)
+/// Whose datagrams are taken.
+#[derive(Debug)]
+pub(super) enum Senders {
+    /// Those of these networks; with none, everybody's.
+    Prefixes(Vec<Prefix>),
+    /// Those of servers that are asked, from the ports that they are asked at.
+    Servers(Vec<SocketAddr>),
+}
+
+impl Senders {
+    /// Whether anything is taken from there.
+    pub(super) fn include(&self, source: Option<SocketAddr>) -> bool {
+        match self {
+            Senders::Prefixes(prefixes) => is_in(prefixes, source.map(|source| source.ip())),
+            Senders::Servers(servers) => source.is_some_and(|source| servers.contains(&source)),
+        }
+    }
+
+    /// Whether they are asked.
+    pub(super) fn are_servers(&self) -> bool {
+        matches!(self, Senders::Servers(_))
+    }
+}
+
+/// Whether one of the prefixes has that address; without any, every one is right.
+fn is_in(prefixes: &[Prefix], peer: Option<IpAddr>) -> bool {
+    let known = |peer: IpAddr| prefixes.iter().any(|prefix| prefix.contains(&peer));
+    prefixes.is_empty() || peer.is_some_and(known)
 }
 
 #[cfg(test)]

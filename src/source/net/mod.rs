@@ -8,10 +8,11 @@ mod lifecycle;
 mod limits;
 mod port;
 mod replies;
+mod requests;
 mod settings;
 mod sockets;
 mod waiting;
 
 pub use error::NetError;
 pub use port::NetPort;
-pub use settings::{GivenStream, InletKind, InletSpec, NetReport, NetSettings};
+pub use settings::{GivenStream, InletKind, InletSpec, NetReport, NetSettings, Requester};

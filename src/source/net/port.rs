@@ -36,6 +36,8 @@ pub struct NetPort {
     pub(super) streams: GroupIndex,
     pub(super) datagrams: GroupIndex,
     pub(super) buffers: u32,
+    /// Inlets that ask servers.
+    pub(super) requesters: Vec<u16>,
     pub(super) book: ConnectionBook,
     pub(super) now: Nanos,
     pub(super) next_tick: Nanos,
@@ -63,6 +65,7 @@ impl NetPort {
             .collect::<Result<Vec<_>, _>>()?;
         let port = NetPort {
             ring,
+            requesters: NetPort::requesters_of(&inlets),
             inlets,
             slots: (0..connections).map(|_| Slot::new()).collect(),
             free: (0..connections as u32).rev().collect(),
@@ -118,6 +121,7 @@ impl NetPort {
                 }
             }
             Operation::Connect => self.connected(index, completion.result, now, handler),
+            Operation::SendDatagram => self.request_sent(index, completion.result, handler),
             Operation::Cancel => {}
         }
     }
@@ -342,6 +346,7 @@ impl StreamSource for NetPort {
             handler.flush();
         }
         self.arm_inlets();
+        work += self.send_requests(now, handler);
         work += self.serve(now, handler);
         if now >= self.next_tick {
             self.tick(now, handler);

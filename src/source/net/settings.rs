@@ -1,10 +1,12 @@
 //! What a port is made of. Invariant: everything in it was checked by the configuration.
 
 use super::NetError;
+use super::requests::REQUESTS_UNDER_WAY;
 use crate::config::{Connector, ListenSource, Listener, NetworkSettings, UringMode as ConfigMode};
 use crate::os::uring::{GroupIndex, Uring, UringMode, UringReport, UringSettings};
 use crate::os::{HugeWish, MemoryWish, RegionReport};
 use std::fmt;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 
 /// A connection that is there from the start, such as that of the host's own figures.
@@ -20,11 +22,26 @@ pub struct GivenStream {
 #[derive(Debug)]
 pub enum InletKind {
     /// A socket that peers connect to, or send datagrams to.
-    Listener(Listener),
+    Listener(Box<Listener>),
     /// A server that we connect to.
     Connector(Connector),
+    /// A server that we connect to when something is lost.
+    Replay(Connector),
     /// A connection that is there.
     Given(GivenStream),
+    /// A socket by which servers are asked for lost messages.
+    Requester(Requester),
+}
+
+/// Servers that are asked for lost messages by datagrams.
+#[derive(Debug)]
+pub struct Requester {
+    /// Its name in what the program says.
+    pub name: String,
+    /// The address that requests come from; port 0 lets the kernel choose.
+    pub local: SocketAddr,
+    /// The servers; nobody else's datagrams are taken.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// An inlet of a port; its index is its place in the list.
@@ -39,7 +56,8 @@ impl InletSpec {
     pub fn connections_max(&self) -> usize {
         match &self.kind {
             InletKind::Listener(listener) => listener.connections_max,
-            InletKind::Connector(_) | InletKind::Given(_) => 1,
+            InletKind::Connector(_) | InletKind::Replay(_) | InletKind::Given(_) => 1,
+            InletKind::Requester(_) => 0,
         }
     }
 }
@@ -108,9 +126,11 @@ pub(super) fn make_ring(
     let streams = wish("stream receive buffers");
     let (stream_group, buffers) =
         ring.add_group(network.buffers as u16, network.buffer_bytes as u32, true, &streams, &mut report)?;
-    let takes_datagrams = settings.inlets.iter().any(|inlet| {
-        matches!(&inlet.kind, InletKind::Listener(listener) if matches!(listener.source, ListenSource::Udp { .. }))
-    });
+    let is_requester = |inlet: &&InletSpec| matches!(inlet.kind, InletKind::Requester(_));
+    let requesters = settings.inlets.iter().filter(is_requester).count();
+    ring.allow_datagrams(requesters * REQUESTS_UNDER_WAY);
+    let listens = |inlet: &InletSpec| matches!(&inlet.kind, InletKind::Listener(listener) if matches!(listener.source, ListenSource::Udp { .. }));
+    let takes_datagrams = requesters > 0 || settings.inlets.iter().any(listens);
     let count = if takes_datagrams { DATAGRAM_BUFFERS } else { 1 };
     let wish = MemoryWish { huge: HugeWish::Never, ..wish("datagram receive buffers") };
     let (datagram_group, _) = ring.add_group(count, DATAGRAM_BUFFER_BYTES, false, &wish, &mut report)?;

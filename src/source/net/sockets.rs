@@ -2,6 +2,7 @@
 //! nobody answers on it.
 
 use super::error::NetError;
+use super::settings::Requester;
 use crate::config::{ListenSource, Listener};
 use crate::os;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -15,6 +16,9 @@ use std::path::{Path, PathBuf};
 
 /// Connections that the kernel queues for us before it refuses: its own usual maximum (net.core.somaxconn).
 pub(super) const BACKLOG: i32 = 4_096;
+
+/// Bytes of answers that may wait, with what the kernel adds to each: some 1,000 packets of 1,500 bytes.
+const REQUEST_BUFFER_BYTES: usize = 4 << 20;
 
 /// A socket that listens, or takes datagrams.
 #[derive(Debug)]
@@ -96,6 +100,23 @@ fn udp(
     groups.iter().try_for_each(|group| join(listener, &socket, *group, interface))?;
     let joined: String = groups.iter().map(|group| format!(" + {group}")).collect();
     bound(socket, "udp:", &joined).map_err(failed)
+}
+
+/// Opens a socket for requests to servers.
+pub(super) fn request_socket(requester: &Requester) -> Result<ListeningSocket, NetError> {
+    let open = || {
+        let socket = Socket::new(Domain::for_address(requester.local), Type::DGRAM, Some(Protocol::UDP))?;
+        // Answers come in bursts. The kernel gives as much of it as it allows.
+        socket.set_recv_buffer_size(REQUEST_BUFFER_BYTES)?;
+        socket.bind(&requester.local.into())?;
+        bound(socket, "udp:", "")
+    };
+    os::patiently(open, is_in_use).map_err(|source| NetError::Listen {
+        name: requester.name.clone(),
+        what: "ask for lost messages from",
+        address: requester.local.to_string(),
+        source,
+    })
 }
 
 fn join(
