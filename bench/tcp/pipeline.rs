@@ -225,8 +225,11 @@ fn port(
     }
     network.buffers = tuning.buffers.unwrap_or(network.buffers);
     network.buffer_bytes = tuning.buffer_bytes.unwrap_or(network.buffer_bytes);
-    let inlets =
-        settings.listeners.iter().cloned().map(|listener| InletSpec { kind: InletKind::Listener(listener) });
+    let inlets = settings
+        .listeners
+        .iter()
+        .cloned()
+        .map(|listener| InletSpec { kind: InletKind::Listener(listener.into()) });
     let opened =
         NetPort::open(NetSettings { inlets: inlets.collect(), network: network.clone(), node: None });
     opened.map(|(port, _)| Box::new(port) as Box<dyn StreamSource>).map_err(|error| error.to_string())
