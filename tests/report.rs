@@ -101,6 +101,7 @@ fn the_keys_are_the_contract_in_its_order() {
         "events_per_s",
         "machine",
         "config_hash",
+        "stream_table",
         "control",
         "memory",
     ];

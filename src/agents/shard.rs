@@ -8,7 +8,7 @@ use super::outlet::{ClosedOutlet, EventOutlet, OutletParts};
 use crate::event::{ClockKind, EventHeader, Nanos, ShardId};
 use crate::feed::{
     ConnectionSettings, FlowsReport, Intake, IntakeSettings, ProducerRecord, Producers, RecoveryReport,
-    StreamSnapshot,
+    StreamSnapshot, TableFacts,
 };
 use crate::ledger::{Board, Counter, KernelBook, LatencyRecorder, Ledger};
 use crate::runtime::Agent;
@@ -55,6 +55,8 @@ pub struct ShardReport<S> {
     pub flows: Option<FlowsReport>,
     /// What came of asking for lost messages.
     pub recoveries: Vec<RecoveryReport>,
+    /// How full its tables are.
+    pub tables: TableFacts,
 }
 
 impl<S: FrameSource> Shard<S> {
@@ -142,6 +144,7 @@ impl<S: FrameSource> Shard<S> {
         ShardReport {
             flows,
             recoveries: self.intake.recoveries(),
+            tables: self.intake.table_facts(),
             name: self.name,
             ledger,
             streams: self.intake.settle(),

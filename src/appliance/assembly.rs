@@ -54,6 +54,9 @@ pub fn intake_settings(settings: &Settings) -> IntakeSettings {
     };
     let mut policies: Vec<_> =
         settings.feeds.iter().map(|feed| policy(&feed.integrity, feed.recovery.as_deref())).collect();
+    for (rules, feed) in policies.iter_mut().zip(&settings.feeds) {
+        rules.snapshot_of = feed.snapshot_of.map(|live| live as u32);
+    }
     // The last one is for feeds that nobody configured.
     policies.push(FeedPolicy::default());
     IntakeSettings {
@@ -82,6 +85,7 @@ pub(super) fn policy(integrity: &Integrity, recovery: Option<&RecoverySource>) -
         backfill: recovery.is_some_and(|recovery| recovery.backfill),
         silent_ns: nanos(integrity.line_silent),
         dead_ns: nanos(integrity.line_dead),
+        snapshot_of: None,
         units: integrity.units.clone(),
     }
 }

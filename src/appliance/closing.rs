@@ -2,7 +2,7 @@
 
 use crate::agents::{ProcessorReport, ShardReport, Tally};
 use crate::event::ShardId;
-use crate::feed::{FlowsReport, NoticeLog, RecoveryReport, StreamSnapshot};
+use crate::feed::{FlowsReport, NoticeLog, RecoveryReport, StreamSnapshot, TableFacts};
 use crate::ledger::{LatencyRecorder, Ledger};
 use crate::runtime::ThreadReport;
 
@@ -43,6 +43,8 @@ pub struct Outcome {
     pub notices: Vec<NoticeLog>,
     /// What came of asking for lost messages, by feed.
     pub recoveries: Vec<RecoveryReport>,
+    /// How full the shards' tables are.
+    pub tables: TableFacts,
     /// The threads.
     pub threads: Vec<ThreadReport>,
 }
@@ -62,6 +64,7 @@ impl Outcome {
             // A capture is replayed into one shard.
             outcome.flows = outcome.flows.or_else(|| shard.flows.clone());
             outcome.recoveries.extend(shard.recoveries.iter().cloned());
+            outcome.tables.absorb(&shard.tables);
             let shard_id = ShardId(index as u8);
             for (stream, snapshot) in shard.streams.iter().enumerate() {
                 let counts = processors.iter().filter_map(|p| p.processor.stream(shard_id, stream));

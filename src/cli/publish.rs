@@ -55,6 +55,7 @@ impl From<Outcome> for ReportInput {
         ReportInput {
             ledger: outcome.ledger,
             control: ControlReport::new(&outcome.notices),
+            tables: outcome.tables,
             notices: placed(outcome.notices, &places),
             streams: outcome.streams.into_iter().map(NamedStream::from).collect(),
             latencies: Latencies {

@@ -91,6 +91,9 @@ pub(super) struct FeedTable {
     #[garde(dive)]
     pub(super) integrity: IntegrityTable,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[garde(skip)]
+    pub(super) snapshot_of: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub(super) recovery: Option<RecoveryTable>,
 }

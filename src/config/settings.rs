@@ -85,6 +85,8 @@ pub struct Feed {
     pub lines: Vec<Line>,
     /// How gaps of its streams are treated.
     pub integrity: Integrity,
+    /// The index of the feed that it has snapshots of.
+    pub snapshot_of: Option<usize>,
     /// How lost messages are asked for, where they are.
     pub recovery: Option<Box<RecoverySource>>,
 }
@@ -284,7 +286,7 @@ impl Settings {
         Settings {
             origin: origin.to_owned(),
             interfaces: file.interface.iter().map(interface).collect(),
-            feeds: file.feed.iter().map(feed).collect(),
+            feeds: file.feed.iter().map(|table| feed(table, &file.feed)).collect(),
             listeners: network::listeners(file),
             connectors: network::connectors(file),
             network: network::network(file),
@@ -334,12 +336,14 @@ fn interface(table: &InterfaceTable) -> Interface {
     }
 }
 
-fn feed(table: &FeedTable) -> Feed {
+fn feed(table: &FeedTable, feeds: &[FeedTable]) -> Feed {
+    let of = |name: &String| feeds.iter().position(|feed| feed.name == *name);
     Feed {
         name: table.name.clone(),
         protocol: table.protocol,
         lines: table.lines.iter().map(line).collect(),
         integrity: Integrity::from(&table.integrity),
+        snapshot_of: table.snapshot_of.as_ref().and_then(of),
         recovery: table.recovery.as_ref().map(|recovery| Box::new(recovery.typed(0))),
     }
 }

@@ -287,6 +287,24 @@ fn feeds_together(feeds: &[FeedTable], found: &mut Found) {
             ));
         }
     }
+    for (index, feed) in feeds.iter().enumerate() {
+        let Some(name) = &feed.snapshot_of else { continue };
+        let problem = if feed.protocol != Protocol::CmeMdp3 {
+            Some(format!("snapshots are known of cme-mdp3 only, and this feed is {}", feed.protocol))
+        } else {
+            match feeds.iter().find(|other| other.name == *name) {
+                None => Some(format!("is \"{name}\", which no feed is called")),
+                Some(other) if other.name == feed.name => {
+                    Some("is the feed itself; name the live one".to_owned())
+                }
+                Some(other) if other.protocol != feed.protocol => {
+                    Some(format!("is \"{name}\", which is {} and not {}", other.protocol, feed.protocol))
+                }
+                Some(_) => None,
+            }
+        };
+        found.extend(problem.map(|problem| (format!("feed[{index}].snapshot_of"), problem)));
+    }
     // By Destination, so that an IPv4 address and its IPv6-mapped form are one.
     let mut owners: HashMap<Destination, String> = HashMap::new();
     for (index, feed) in feeds.iter().enumerate() {

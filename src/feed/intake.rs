@@ -8,7 +8,7 @@ use super::inlets::Inlet;
 use super::visit::{PacketVerdict, Visit};
 use super::{
     ConnectionSettings, Connections, EndpointIndex, FeedLine, FeedPolicy, Notice, Producers, StreamSnapshot,
-    StreamTable,
+    StreamTable, TableFacts,
 };
 use crate::event::{ClockKind, Destination, FrameReject, LinkType, Marks, MessageReject, Nanos, Protocol};
 use crate::ledger::{FrameBook, MessageBook};
@@ -334,6 +334,11 @@ impl Intake {
     pub fn begin_again(&mut self, outlet: &mut impl Outlet) {
         self.finish_gaps(outlet);
         self.table.forget_all();
+    }
+
+    /// How full the tables are.
+    pub fn table_facts(&self) -> TableFacts {
+        self.table.facts()
     }
 
     /// How many streams there are.

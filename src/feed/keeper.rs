@@ -443,6 +443,10 @@ impl<O: Outlet> Keeper<'_, O> {
         let lines = self.state.lines;
         for line in (0..RECOVERY_LINE).filter(|line| lines & (1 << line) != 0) {
             let heard_ns = self.state.watch.heard_ns[usize::from(line)];
+            if heard_ns == 0 {
+                // A socket's stream is there before anything has come.
+                continue;
+            }
             let (bit, silent_ns) = (1 << line, self.now.saturating_sub(heard_ns));
             let watch = &mut self.state.watch;
             let book = &mut self.state.book.lines[usize::from(line)];

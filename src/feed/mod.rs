@@ -5,6 +5,7 @@
 
 mod connections;
 mod doubt;
+mod feeds;
 mod flow_intake;
 mod flow_report;
 mod flows;
@@ -24,6 +25,7 @@ mod recovery;
 mod requester;
 mod sequence;
 mod session;
+mod snapshots;
 mod soup_replay;
 mod soup_session;
 mod stream_intake;
@@ -38,6 +40,7 @@ pub use held::HeldCopies;
 pub use inlets::InletSettings;
 pub use intake::{Accepted, Intake, IntakeSettings, Outlet};
 pub use lateness::{Lateness, LatenessStore};
+pub use naming::TableFacts;
 pub use notice::{Event, GapEnd, GapRecord, Loss, Notice, NoticeLog};
 pub use policy::{Delivery, FeedPolicy};
 pub use producers::{ProducerRecord, ProducerStore, Producers, digest};

@@ -4,6 +4,33 @@ use super::streams::{FeedEnd, LineSnapshot, StreamStatus, session_text};
 use super::{Lateness, StreamName, StreamSnapshot, StreamState};
 use crate::event::{Destination, Protocol};
 
+/// How full the tables of a shard are, and with what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct TableFacts {
+    /// Streams that there are.
+    pub streams: u64,
+    /// Places for them.
+    pub streams_max: u64,
+    /// Destinations, and what stands for sockets, that there are.
+    pub destinations: u64,
+    /// Places for them.
+    pub destinations_max: u64,
+    /// Of these destinations, those that nobody configured. Others that nobody configured are refused, and frames to them
+    /// counted as `unknown_destination` or `table_full`.
+    pub admitted: u64,
+}
+
+impl TableFacts {
+    /// Adds another shard's.
+    pub fn absorb(&mut self, other: &TableFacts) {
+        self.streams += other.streams;
+        self.streams_max += other.streams_max;
+        self.destinations += other.destinations;
+        self.destinations_max += other.destinations_max;
+        self.admitted += other.admitted;
+    }
+}
+
 /// A stream's counters with names; `feed_name` and `ends` are its feed's.
 pub(super) fn snapshot(
     feed_name: Option<&str>,

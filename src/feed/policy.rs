@@ -35,6 +35,8 @@ pub struct FeedPolicy {
     pub silent_ns: Nanos,
     /// A line is dead when nothing has come on it for this long.
     pub dead_ns: Nanos,
+    /// The feed whose streams this one has snapshots of, by its index.
+    pub snapshot_of: Option<u32>,
     /// The feed's units; empty to admit all.
     pub units: Vec<u32>,
 }
@@ -50,6 +52,7 @@ impl Default for FeedPolicy {
             backfill: false,
             silent_ns: 1_000_000_000,
             dead_ns: 60_000_000_000,
+            snapshot_of: None,
             units: Vec::new(),
         }
     }

@@ -5,6 +5,7 @@
 use super::doubt::Doubt;
 use super::gaps::GapList;
 use super::holdback::HoldRing;
+use super::snapshots::SnapshotLoop;
 use super::{Lateness, Sequencer};
 use crate::event::{Destination, Marks, Nanos, Protocol};
 use crate::ledger::{LineBook, Percentiles, StreamBook};
@@ -135,6 +136,8 @@ pub struct StreamState {
     pub(super) doubt: Option<Doubt>,
     /// Whether it comes in by connections, which damage nothing.
     pub(super) is_reliable: bool,
+    /// The snapshots that it consists of, if it does.
+    pub(super) snapshots: SnapshotLoop,
     /// Its packets when the epoch began.
     pub(super) epoch_packet: u64,
     /// The number that the epoch was met with, where what was before it is recovered; else 0.

@@ -2,14 +2,16 @@
 //!
 //! Invariant: a stream is known by its feed and unit; lines of a feed share streams, other endpoints never do.
 
+use super::feeds::Feed;
 use super::gaps::GapTable;
 use super::holdback::HoldStore;
 use super::keeper::Keeper;
 use super::naming::{self, are_cme_lines};
-use super::streams::FeedEnd;
-use super::{Endpoint, FeedLine, FeedPolicy, LatenessStore, Outlet, Sequencer, StreamSnapshot, StreamState};
+use super::{
+    Endpoint, FeedLine, FeedPolicy, LatenessStore, Outlet, Sequencer, StreamSnapshot, StreamState, TableFacts,
+};
 use crate::event::{Destination, Nanos, Protocol};
-use crate::limits::{GAPS_MAX, LINE_PLACES, LINES_MAX, RECOVERY_LINE, SEQUENCE_WINDOW, WIDE_STREAMS_MAX};
+use crate::limits::{GAPS_MAX, RECOVERY_LINE, SEQUENCE_WINDOW, WIDE_STREAMS_MAX};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -18,17 +20,6 @@ use std::ops::Range;
 /// Index of an endpoint in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndpointIndex(pub u32);
-
-#[derive(Clone, Debug)]
-struct Feed {
-    name: Option<String>,
-    protocol: Protocol,
-    // In place, so that a feed that nobody configured allocates nothing when its first packet comes.
-    lines: [Option<FeedEnd>; LINE_PLACES],
-    policy: u32,
-    // Windows of the policy's size, where it is not the usual one.
-    windows: Vec<Sequencer>,
-}
 
 /// Why a run has no stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,19 +30,6 @@ pub enum NoStream {
     UnknownUnit,
 }
 
-impl Feed {
-    fn new(name: Option<String>, protocol: Protocol) -> Feed {
-        Feed { name, protocol, lines: [const { None }; LINE_PLACES], policy: 0, windows: Vec::new() }
-    }
-
-    /// Enters a line at the first free place; `None` when there is none.
-    fn join(&mut self, name: Option<String>, destination: Destination) -> Option<u8> {
-        let place = self.lines[..LINES_MAX].iter().position(Option::is_none)?;
-        self.lines[place] = Some((name, destination));
-        Some(place as u8)
-    }
-}
-
 /// Endpoints, feeds and streams of one shard.
 #[derive(Debug)]
 pub struct StreamTable {
@@ -59,6 +37,7 @@ pub struct StreamTable {
     endpoints: Vec<Endpoint>,
     endpoint_index: HashTable<u32>,
     endpoints_max: usize,
+    admitted: u64,
     streams: Vec<StreamState>,
     streams_used: usize,
     stream_index: HashTable<u32>,
@@ -88,6 +67,7 @@ impl StreamTable {
             endpoints: Vec::with_capacity(endpoints_max.max(lines.len())),
             endpoint_index: HashTable::with_capacity(endpoints_max.max(lines.len())),
             endpoints_max: endpoints_max.max(lines.len()),
+            admitted: 0,
             streams: (0..streams_max).map(|_| StreamState::default()).collect(),
             streams_used: 0,
             stream_index: HashTable::with_capacity(streams_max),
@@ -158,6 +138,9 @@ impl StreamTable {
     pub fn add_recovery(&mut self, feed: u32) -> EndpointIndex {
         let name = Some("recovery".to_owned());
         let place = usize::from(RECOVERY_LINE);
+        let lines = &mut self.feeds[feed as usize].lines;
+        // A socket's own line has no name as long as it is the only one.
+        lines[0].get_or_insert_with(|| (Some("A".to_owned()), Destination::v4([0; 4], 0)));
         self.feeds[feed as usize].lines[place] = Some((name, Destination::v4([0; 4], 0)));
         self.add_endpoint(feed, RECOVERY_LINE)
     }
@@ -197,7 +180,10 @@ impl StreamTable {
     pub fn admit_endpoint(&mut self, destination: Destination) -> Option<EndpointIndex> {
         let endpoint =
             Endpoint { destination, protocol: None, feed: None, line: 0, source: None, last: None };
-        (self.endpoints.len() < self.endpoints_max).then(|| self.enter(endpoint))
+        (self.endpoints.len() < self.endpoints_max).then(|| {
+            self.admitted += 1;
+            self.enter(endpoint)
+        })
     }
 
     /// Enters an endpoint of TCP flows: datagrams to the same address and port are not part of it. `None` when the table
@@ -301,6 +287,7 @@ impl StreamTable {
         state.feed = feed;
         state.unit = unit;
         state.protocol = record.protocol as u8;
+        state.snapshots.of_feed = self.policies[record.policy as usize].snapshot_of;
         state.is_reliable = crate::wire::is_stream_protocol(record.protocol);
         if let Some(wide) = record.windows.pop() {
             state.sequencer = wide;
@@ -360,6 +347,17 @@ impl StreamTable {
         &mut self.streams[stream as usize]
     }
 
+    /// How full it is.
+    pub fn facts(&self) -> TableFacts {
+        TableFacts {
+            streams: self.streams_used as u64,
+            streams_max: self.streams.len() as u64,
+            destinations: self.endpoints.len() as u64,
+            destinations_max: self.endpoints_max as u64,
+            admitted: self.admitted,
+        }
+    }
+
     /// How many streams there are.
     pub fn stream_count(&self) -> usize {
         self.streams_used
@@ -388,6 +386,13 @@ impl StreamTable {
         }
     }
 
+    /// The stream of a feed's unit, if there is one.
+    pub(super) fn stream_of(&self, feed: u32, unit: u32) -> Option<u32> {
+        let hash = self.hasher.hash_one((feed, unit));
+        let same = |i: &u32| self.streams[*i as usize].feed == feed && self.streams[*i as usize].unit == unit;
+        self.stream_index.find(hash, same).copied()
+    }
+
     /// The numbers of a feed's unit that no line has brought in time, rising, and the session that they are of; `None`
     /// where nothing is to be asked for.
     pub(super) fn missing(
@@ -398,9 +403,7 @@ impl StreamTable {
         if self.gaps.slab.open_count() == 0 {
             return None;
         }
-        let hash = self.hasher.hash_one((feed, unit));
-        let same = |i: &u32| self.streams[*i as usize].feed == feed && self.streams[*i as usize].unit == unit;
-        let state = &self.streams[*self.stream_index.find(hash, same)? as usize];
+        let state = &self.streams[self.stream_of(feed, unit)? as usize];
         let gaps = self.gaps.slab.iter(&state.gaps);
         let asked_for = gaps.filter(|gap| gap.overdue && gap.given_up.is_none());
         (!state.gaps.is_empty()).then(|| (state.sequencer.session(), asked_for.map(|gap| gap.from..gap.to)))

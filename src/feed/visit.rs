@@ -52,7 +52,7 @@ pub(super) struct Visit<'a, O> {
     pub(super) counted: Option<u32>,
     pub(super) verdict: PacketVerdict,
     /// The feed's time.
-    now: Nanos,
+    pub(super) now: Nanos,
     // What is added to the numbers of the run: a field that has come round stands for a larger one.
     offset: u64,
     // Whether a gap was closed, and what was held back behind it may go.
@@ -370,8 +370,12 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
         match verdict {
             Verdict::New(marks) => {
                 self.accepted.marks = marks;
+                let is_snapshot = state.snapshots.of_feed.is_some();
                 let fate = self.outlet.accept(message, &self.accepted);
                 self.count(fate);
+                if is_snapshot {
+                    self.take_snapshot(message, marks);
+                }
             }
             Verdict::Held => self.hold(message),
             Verdict::Duplicate => {

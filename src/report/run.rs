@@ -6,7 +6,7 @@ use super::exit::Exit;
 use super::recovery::FeedRecoveryReport;
 use super::streams::{NamedStream, StreamReport};
 use crate::event::Class;
-use crate::feed::Notice;
+use crate::feed::{Notice, TableFacts};
 use crate::ledger::{LatencyRecorder, Ledger, Percentiles};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -61,6 +61,8 @@ pub struct ReportInput {
     pub control: ControlReport,
     /// Whether every gap is listed.
     pub explain_gaps: bool,
+    /// How full the tables of streams and destinations were.
+    pub tables: TableFacts,
     /// Latencies.
     pub latencies: Latencies,
     /// Cost counters.
@@ -151,6 +153,8 @@ pub struct Report {
     pub machine: Value,
     /// The configuration's hash.
     pub config_hash: String,
+    /// How full the tables of streams and destinations were.
+    pub stream_table: TableFacts,
     /// What happened to streams and lines, by topic.
     pub control: ControlReport,
     /// Every gap, where that was asked for.
@@ -164,7 +168,7 @@ pub struct Report {
 }
 
 /// The top-level keys of the contract, which [`ReportInput::further`] must not repeat.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "ledger",
     "streams",
     "recovery",
@@ -175,6 +179,7 @@ const KEYS: [&str; 12] = [
     "events_per_s",
     "machine",
     "config_hash",
+    "stream_table",
     "control",
     "gaps",
 ];
@@ -205,6 +210,7 @@ impl Report {
         });
         Report {
             ledger: LedgerReport::new(&input.ledger, &streams),
+            stream_table: input.tables,
             control: input.control,
             gaps: input.explain_gaps.then(|| gaps(&input.notices, &streams)),
             streams,

@@ -293,7 +293,7 @@ fn message_of(payload: &(dyn Any + Send)) -> &str {
 mod tests {
     use super::*;
     use crate::event::Nanos;
-    use std::sync::atomic::Ordering;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     /// What a test agent was called for, in order, runs of the same call once.
     #[derive(Default)]
@@ -308,6 +308,8 @@ mod tests {
         /// The call in which it panics.
         panic_in: Option<&'static str>,
         done: u64,
+        /// Counts its turns for others.
+        turns: Arc<AtomicU64>,
         stopped: bool,
         calls: Vec<&'static str>,
     }
@@ -335,6 +337,7 @@ mod tests {
         fn do_work(&mut self, now: Nanos) -> usize {
             assert!(now > 0);
             self.called("do_work");
+            self.turns.fetch_add(1, Ordering::Relaxed);
             let work = u64::from(self.done < self.work);
             self.done += work;
             work as usize
@@ -394,11 +397,15 @@ mod tests {
     fn the_loop_allocates_nothing() {
         for idle in [IdleStrategy::BusySpin, IdleStrategy::Yield, IdleStrategy::Backoff] {
             let stop = Arc::new(AtomicBool::new(false));
-            let agents =
-                vec![Script { until_stop: true, work: 10, ..script("a") }.boxed(), script("b").boxed()];
+            let first = Script { until_stop: true, work: 10, ..script("a") };
+            let turns = Arc::clone(&first.turns);
+            let agents = vec![first.boxed(), script("b").boxed()];
             let plan = ThreadPlan { idle, ..plan("quiet") };
             let thread = spawn(plan, agents, Clock::new(), Arc::clone(&stop)).expect("one more thread");
-            std::thread::sleep(Duration::from_millis(40));
+            // Enough for every step of backing off.
+            while turns.load(Ordering::Relaxed) < 2_000 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             stop.store(true, Ordering::Relaxed);
             let (report, _) = thread.join();
             assert_eq!(report.allocations, Some(0), "{report:?}");

@@ -10,4 +10,5 @@ mod old_epochs;
 mod program;
 mod random;
 mod rig;
+mod snapshots;
 mod venues;
