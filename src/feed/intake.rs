@@ -192,9 +192,8 @@ impl Intake {
         self.frames.received += 1;
         if clock == ClockKind::Capture {
             self.by_capture = true;
-            let pause_ns = wire_ns.saturating_sub(self.now);
-            if pause_ns >= PAUSE_NS {
-                self.table.pass_over(pause_ns);
+            if wire_ns.saturating_sub(self.now) >= PAUSE_NS {
+                self.table.pass_over();
             }
             self.pass_time(wire_ns.max(self.now), outlet);
         }

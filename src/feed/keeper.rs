@@ -432,7 +432,9 @@ impl<O: Outlet> Keeper<'_, O> {
         if (watch.silent | watch.dead) & (1 << line) != 0 {
             watch.silent &= !(1 << line);
             watch.dead &= !(1 << line);
-            self.tell(Event::LineReturned { silent_ns: self.now.saturating_sub(before) });
+            // 0 where all were silent meanwhile.
+            let silent_ns = if before == 0 { 0 } else { self.now.saturating_sub(before) };
+            self.tell(Event::LineReturned { silent_ns });
         }
     }
 

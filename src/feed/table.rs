@@ -11,7 +11,7 @@ use super::{
     Endpoint, FeedLine, FeedPolicy, LatenessStore, Outlet, Sequencer, StreamSnapshot, StreamState, TableFacts,
 };
 use crate::event::{Destination, Nanos, Protocol};
-use crate::limits::{GAPS_MAX, RECOVERY_LINE, SEQUENCE_WINDOW, WIDE_STREAMS_MAX};
+use crate::limits::{GAPS_MAX, LINE_PLACES, RECOVERY_LINE, SEQUENCE_WINDOW, WIDE_STREAMS_MAX};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher;
@@ -440,12 +440,11 @@ impl StreamTable {
         }
     }
 
-    /// Nothing was heard for so long, of any line.
+    /// Nothing was heard for long of any line: none is missed before it is heard again.
     #[cold]
-    pub(super) fn pass_over(&mut self, pause_ns: Nanos) {
+    pub(super) fn pass_over(&mut self) {
         for state in &mut self.streams[..self.streams_used] {
-            let heard = state.watch.heard_ns.iter_mut().filter(|heard_ns| **heard_ns > 0);
-            heard.for_each(|heard_ns| *heard_ns = heard_ns.saturating_add(pause_ns));
+            state.watch.heard_ns = [0; LINE_PLACES];
         }
     }
 
