@@ -1,6 +1,6 @@
 //! The real CME capture less 115 stretches of numbers, the same on both lines.
 
-use crate::program::{capture, decoded, number, word};
+use crate::program::{capture, decoded, number, sluice, text, word};
 use serde_json::Value;
 use sluice::event::LinkType;
 use sluice::source::capture::CaptureReader;
@@ -68,17 +68,22 @@ fn write_kept(source: &Path, target: &Path) -> Kept {
     kept
 }
 
-/// Ranges of numbers that are not among `numbers`, and how many they are.
-fn gaps(numbers: &BTreeSet<u64>) -> (u64, u64) {
-    let steps = numbers.iter().zip(numbers.iter().skip(1)).map(|(before, after)| after - before - 1);
-    steps.filter(|missing| *missing > 0).fold((0, 0), |(gaps, sum), missing| (gaps + 1, sum + missing))
+/// Ranges of numbers that are not among `numbers`: the first and the last of each.
+fn gaps(numbers: &BTreeSet<u64>) -> Vec<(u64, u64)> {
+    let steps = numbers.iter().zip(numbers.iter().skip(1));
+    steps
+        .filter(|(before, after)| **before + 1 < **after)
+        .map(|(before, after)| (before + 1, after - 1))
+        .collect()
 }
 
 fn check(stream: &Value, kept: &Kept) {
     let messages: u64 = kept.by_type.values().sum();
     let unique = kept.numbers.len() as u64;
-    let (gaps, missing) = gaps(&kept.numbers);
-    assert_eq!((gaps, missing + unique), (GAPS, LAST - FIRST + 1), "the capture was cut as wanted");
+    let gaps = gaps(&kept.numbers);
+    let missing = gaps.iter().map(|(first, last)| last - first + 1).sum::<u64>();
+    let cut = (gaps.len() as u64, missing + unique);
+    assert_eq!(cut, (GAPS, LAST - FIRST + 1), "the capture was cut as wanted");
     for (key, expected) in [
         ("gaps", GAPS),
         ("missing", missing),
@@ -98,14 +103,65 @@ fn check(stream: &Value, kept: &Kept) {
     assert_eq!((wins, kept.packets), (unique, 2 * unique));
 }
 
+/// Exactly the gaps that were cut are listed, each as lost, skipped by a line and brought by none.
+fn check_listing(listing: &Value, kept: &Kept) {
+    let listing = listing.as_array().expect("gaps");
+    let listed: Vec<(u64, u64)> =
+        listing.iter().map(|gap| (number(gap, "/first"), number(gap, "/last"))).collect();
+    assert_eq!(listed, gaps(&kept.numbers));
+    for gap in listing {
+        assert_eq!((&gap["end"], &gap["brought_by"]), (&"lost".into(), &serde_json::json!([])), "{gap}");
+        assert!(["A", "B"].contains(&gap["skipped_on"].as_str().expect("a line")), "{gap}");
+        assert!(number(gap, "/opened_ns") <= number(gap, "/ended_ns"), "{gap}");
+    }
+}
+
+/// The packet numbers of what is delivered, in the order of its delivery.
+fn delivered(words: &[&str]) -> Vec<u64> {
+    let output = sluice(&[&["decode", "--messages"], words].concat());
+    assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
+    let line = |line: &str| number(&serde_json::from_str(line).expect("JSON"), "/sequence");
+    text(&output.stdout).lines().map(line).collect()
+}
+
+const IN_ORDER: &str = "
+[[feed]]
+name = 'cme'
+protocol = 'cme-mdp3'
+lines = [
+    { name = 'A', destination = '224.0.31.64:14340' },
+    { name = 'B', destination = '224.0.32.64:15340' },
+]
+[feed.integrity]
+delivery = 'in-order'
+";
+
 #[test]
 fn a_capture_with_115_jumps_on_both_lines() {
     let Some(source) = capture("cme-mdp3-ab.pcapng") else { return };
     let folder = tempfile::tempdir().expect("a folder");
-    let target = folder.path().join("jumps.pcap");
+    let (target, config) = (folder.path().join("jumps.pcap"), folder.path().join("in-order.toml"));
+    std::fs::write(&config, IN_ORDER).expect("writes");
     let kept = write_kept(&source, &target);
-    let found = decoded(&[word(&target)]);
-    let streams = found["streams"].as_array().expect("streams");
-    assert_eq!(streams.len(), 1, "{found:#}");
-    check(&streams[0], &kept);
+    let as_arrived = [word(&target)];
+    let in_order = [word(&target), "--config", word(&config)];
+    for words in [&as_arrived[..], &in_order] {
+        let found = decoded(&[words, &["--explain-gaps"]].concat());
+        let streams = found["streams"].as_array().expect("streams");
+        assert_eq!(streams.len(), 1, "{found:#}");
+        check(&streams[0], &kept);
+        check_listing(&found["gaps"], &kept);
+        assert_eq!(streams[0]["status"], "stale");
+        let delivered = delivered(words);
+        assert_eq!(delivered.iter().copied().collect::<BTreeSet<_>>(), kept.numbers);
+        assert!(delivered.is_sorted(), "lines that lose nothing of their own keep the order");
+    }
+}
+
+#[test]
+fn the_whole_capture_is_delivered_once_and_in_order() {
+    let Some(source) = capture("cme-mdp3-ab.pcapng") else { return };
+    let delivered = delivered(&[word(&source)]);
+    assert_eq!((delivered.len(), delivered.is_sorted()), (10_273, true));
+    assert_eq!(delivered.into_iter().collect::<BTreeSet<_>>(), (FIRST..=LAST).collect());
 }
