@@ -1,7 +1,9 @@
 //! Pools, queues, shards and processors, made and wired from the settings.
 
 use super::ApplianceError;
-use crate::agents::{NoticeReader, OutletParts, ProcessorAgent, ProcessorParts, Shard, Tally, notice_way};
+use crate::agents::{
+    NoticeReader, OutletParts, Processor, ProcessorAgent, ProcessorParts, Shard, Tally, notice_way,
+};
 use crate::config::{Admission, DeliveryWish, HugeWish as ConfigHuge, Integrity, RecoverySource, Settings};
 use crate::event::{Class, Destination, Nanos, ShardId};
 use crate::feed::{Delivery, FeedLine, FeedPolicy, IntakeSettings};
@@ -20,12 +22,12 @@ const PROCESSOR_BATCH: u32 = 256;
 /// Largest packet expected on an interface without jumbo frames, for the pool's bill.
 const PACKET_BYTES: u32 = 1_500;
 
-/// All agents of an appliance, wired and not yet started.
-pub struct Assembly<S> {
+/// All agents of an appliance, wired and not yet started: shards of sources `S`, and a processor `P` for each class.
+pub struct Assembly<S, P = Tally> {
     /// One per list of sources.
     pub shards: Vec<Shard<S>>,
     /// One per class, in the order of [`Class::ALL`].
-    pub processors: Vec<ProcessorAgent<Tally>>,
+    pub processors: Vec<ProcessorAgent<P>>,
     /// What each shard's pool was made of.
     pub pools: Vec<PoolReport>,
     /// The itemised bill that every pool was sized by.
@@ -162,6 +164,22 @@ pub fn assemble<S: FrameSource + Send + 'static>(
     node: Option<u32>,
     clock: Clock,
 ) -> Result<Assembly<S>, ApplianceError> {
+    let shards = sources.len();
+    assemble_with(settings, intake, sources, node, clock, |_| Tally::allocate(shards, STREAMS_MAX))
+}
+
+/// As [`assemble`], with processors of the caller's own: `processor` makes that of each class.
+///
+/// # Errors
+/// A pool can't be made.
+pub fn assemble_with<S: FrameSource + Send + 'static, P: Processor>(
+    settings: &Settings,
+    intake: &IntakeSettings,
+    sources: Vec<Vec<S>>,
+    node: Option<u32>,
+    clock: Clock,
+    processor: impl FnMut(Class) -> P,
+) -> Result<Assembly<S, P>, ApplianceError> {
     let bill = bill(settings);
     let mut plan = bill.plan();
     for (slots, wish) in plan.slots.iter_mut().zip(settings.pool.slots) {
@@ -177,7 +195,7 @@ pub fn assemble<S: FrameSource + Send + 'static>(
         pools.push(report);
     }
     let (producers, consumers) = queues(settings, sources.len());
-    let processors = processors(consumers, &mut parts, clock);
+    let processors = processors(consumers, &mut parts, clock, processor);
     let classes = class_table(settings)?;
     let held_max = held_max(settings) as usize;
     let mut notices = Vec::new();
@@ -206,12 +224,12 @@ fn queues(settings: &Settings, shards: usize) -> (Vec<[QueueProducer; 3]>, Vec<Q
     (producers.collect(), vec![realtime.1, transactional.1, batch.1])
 }
 
-fn processors(
+fn processors<P: Processor>(
     consumers: Vec<QueueConsumer>,
     parts: &mut [ShardParts],
     clock: Clock,
-) -> Vec<ProcessorAgent<Tally>> {
-    let shards = parts.len();
+    mut processor: impl FnMut(Class) -> P,
+) -> Vec<ProcessorAgent<P>> {
     consumers
         .into_iter()
         .zip(Class::ALL)
@@ -220,7 +238,7 @@ fn processors(
             let (readers, ports): (Vec<_>, Vec<_>) = parts.iter_mut().map(take).unzip();
             let parts = ProcessorParts {
                 class,
-                processor: Tally::allocate(shards, STREAMS_MAX),
+                processor: processor(class),
                 consumer,
                 // Each shard made one of each for every class.
                 readers: readers.into_iter().flatten().collect(),

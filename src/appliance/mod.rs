@@ -14,7 +14,7 @@ mod network;
 mod send;
 mod soup;
 
-pub use assembly::{Assembly, assemble, capture_intake_settings, intake_settings};
+pub use assembly::{Assembly, assemble, assemble_with, capture_intake_settings, intake_settings};
 pub use closing::{Outcome, StreamOutcome};
 pub use crew::{Boards, Crew, Homecoming};
 pub use decode::{DecodeOutcome, MessageListing, decode_captures};

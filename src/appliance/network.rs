@@ -13,9 +13,10 @@ use crate::feed::{
 };
 use crate::os;
 use crate::sink::ProducerFile;
-use crate::source::FrameSource;
+use crate::source::{FrameSource, StreamSource};
 use crate::source::net::{GivenStream, InletKind, InletSpec, NetPort, NetReport, NetSettings, Requester};
 use crate::wire::soupbin;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 
 /// Files that are open beside connections: sockets of lanes and inlets, maps, rings, what the program reads and writes.
@@ -235,9 +236,23 @@ fn of_connector(connector: &Connector) -> Result<InletSettings, ApplianceError> 
     Ok(InletSettings::trusted(&connector.name, connector.protocol, Some(session)))
 }
 
-impl<S: FrameSource> Assembly<S> {
+impl<S: FrameSource, P> Assembly<S, P> {
+    /// Opens the listeners, connectors and recoveries of the settings, and gives them to their shards. Returns where each
+    /// of them is bound, by shard and in the order of the port, as far as it has an address.
+    ///
+    /// # Errors
+    /// An address can't be had, the kernel has no io_uring, the producers' file can't be used.
+    pub fn with_network(
+        self,
+        settings: &Settings,
+    ) -> Result<(Assembly<S, P>, Vec<Vec<Option<SocketAddr>>>), ApplianceError> {
+        let ports = open_ports(settings, None, None, &mut Vec::new())?;
+        let addresses = ports.iter().map(|port| port.port.addresses()).collect();
+        Ok((self.with_ports(ports), addresses))
+    }
+
     /// Gives shards their ports.
-    pub(super) fn with_ports(mut self, ports: Vec<ShardPort>) -> Assembly<S> {
+    pub(super) fn with_ports(mut self, ports: Vec<ShardPort>) -> Assembly<S, P> {
         for ShardPort { shard, port, connections, producers, .. } in ports {
             let without: Shard<S> = self.shards.remove(shard);
             self.shards.insert(shard, without.with_port(Box::new(port), connections, producers));
