@@ -285,9 +285,15 @@ impl Outlet for EventOutlet {
         Ok(self.held.put(ticket, class))
     }
 
+    fn can_hold(&self) -> bool {
+        !self.held.is_full()
+    }
+
     fn release(&mut self, held: u32, marks: Marks) {
         let Some((mut ticket, class)) = self.held.take(held) else { return };
-        self.pool.header_mut(&mut ticket).marks = marks.0;
+        let header = self.pool.header_mut(&mut ticket);
+        let by_recovery = header.line == crate::limits::RECOVERY_LINE;
+        header.marks = if by_recovery { marks.and(Marks::RECOVERED).0 } else { marks.0 };
         self.stage(ticket, class);
     }
 

@@ -84,6 +84,7 @@ pub(super) fn policy(integrity: &Integrity, recovery: Option<&RecoverySource>) -
         reorder_ns: nanos(integrity.reorder),
         reorder_packets: integrity.reorder_packets,
         give_up_ns: recovery.map(|recovery| nanos(recovery.give_up)),
+        answer_ns: recovery.map_or(FeedPolicy::default().answer_ns, |recovery| nanos(recovery.answer_time())),
         backfill: recovery.is_some_and(|recovery| recovery.backfill),
         silent_ns: nanos(integrity.line_silent),
         dead_ns: nanos(integrity.line_dead),

@@ -134,6 +134,23 @@ pub struct RecoverySource {
     pub password: String,
 }
 
+/// The part of the time to give up that servers may be silent while no more can be held back: a pause of this process is
+/// no silence of theirs.
+const SILENT_SHARE: u32 = 4;
+
+impl RecoverySource {
+    /// How long servers may be silent before no more is waited for than can be held back: every one of them has been
+    /// asked in vain by then.
+    pub fn answer_time(&self) -> Duration {
+        let waits = match self.protocol {
+            RecoveryProtocol::Moldudp64 => self.round_trip.saturating_mul(self.attempts),
+            RecoveryProtocol::Soupbintcp => self.backoff_max,
+        };
+        let all = waits.saturating_mul(self.servers.len() as u32);
+        all.max(self.give_up / SILENT_SHARE).min(self.give_up)
+    }
+}
+
 impl fmt::Debug for RecoverySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RecoverySource")

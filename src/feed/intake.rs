@@ -71,6 +71,12 @@ pub trait Outlet {
         Err(MessageReject::PoolExhausted)
     }
 
+    /// Whether there is a place for one that is to wait. Where there is none and a recovery may bring the message again, it
+    /// is not taken.
+    fn can_hold(&self) -> bool {
+        true
+    }
+
     /// The message at a place waits no longer; what its place in the sequence means now is in `marks`.
     fn release(&mut self, held: u32, marks: Marks) {
         let _ = (held, marks);

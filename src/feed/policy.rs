@@ -29,6 +29,9 @@ pub struct FeedPolicy {
     pub reorder_packets: u64,
     /// How long a recovery may take; `None` where there is none.
     pub give_up_ns: Option<Nanos>,
+    /// How long a recovery's servers may be silent before no more is waited for than a window, or the places for what is
+    /// held back, allow.
+    pub answer_ns: Nanos,
     /// Whether a recovery begins with the session's first number.
     pub backfill: bool,
     /// A line is silent when another one goes on for this long without it.
@@ -49,6 +52,7 @@ impl Default for FeedPolicy {
             reorder_ns: 5_000_000,
             reorder_packets: 1_024,
             give_up_ns: None,
+            answer_ns: 500_000_000,
             backfill: false,
             silent_ns: 1_000_000_000,
             dead_ns: 60_000_000_000,

@@ -140,6 +140,8 @@ pub struct StreamState {
     pub(super) snapshots: SnapshotLoop,
     /// Its packets when the epoch began.
     pub(super) epoch_packet: u64,
+    /// When its recovery was last taken for silent.
+    pub(super) unanswered_ns: Nanos,
     /// The number that the epoch was met with, where what was before it is recovered; else 0.
     pub(super) backfill_until: u64,
 }

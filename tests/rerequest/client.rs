@@ -116,9 +116,14 @@ pub(crate) struct Replay {
 impl Replay {
     /// Starts one with these words behind `replay FILE`.
     pub(crate) fn start(file: &Path, folder: &Path, words: &[&str]) -> Replay {
+        Replay::start_at("127.0.0.1:0", file, folder, words)
+    }
+
+    /// Starts one that answers at this address.
+    pub(crate) fn start_at(address: &str, file: &Path, folder: &Path, words: &[&str]) -> Replay {
         let report = folder.join("report.json");
         let mut child = Command::new(env!("CARGO_BIN_EXE_sluice"))
-            .args(["replay", word(file), "--rerequest", "127.0.0.1:0", "--report", word(&report)])
+            .args(["replay", word(file), "--rerequest", address, "--report", word(&report)])
             .args(words)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
