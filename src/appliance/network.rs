@@ -13,8 +13,8 @@ use crate::feed::{
 };
 use crate::os;
 use crate::sink::ProducerFile;
-use crate::source::{FrameSource, StreamSource};
 use crate::source::net::{GivenStream, InletKind, InletSpec, NetPort, NetReport, NetSettings, Requester};
+use crate::source::{FrameSource, StreamSource};
 use crate::wire::soupbin;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;

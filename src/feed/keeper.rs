@@ -137,7 +137,8 @@ impl<O: Outlet> Keeper<'_, O> {
             return Some(Loss::WindowPassed);
         }
         // Without a recovery it is taken as far as it goes: what has come once does not come again.
-        let waits = self.policy.recovers() && sequence > cursor && !(sequence < next && sequencer.has(sequence));
+        let waits =
+            self.policy.recovers() && sequence > cursor && !(sequence < next && sequencer.has(sequence));
         (waits && !self.outlet.can_hold()).then_some(Loss::NoRoom)
     }
 
@@ -146,8 +147,7 @@ impl<O: Outlet> Keeper<'_, O> {
     fn is_answered(&mut self) -> bool {
         let heard_ns = self.state.watch.heard_ns[usize::from(RECOVERY_LINE)];
         let first = self.gaps.slab.first(&self.state.gaps).map(|index| self.gaps.slab.get(index));
-        let asked_ns =
-            first.map_or(self.now, |gap| gap.opened_ns.saturating_add(self.policy.reorder_ns));
+        let asked_ns = first.map_or(self.now, |gap| gap.opened_ns.saturating_add(self.policy.reorder_ns));
         if self.now > asked_ns.max(heard_ns).saturating_add(self.policy.answer_ns) {
             self.state.unanswered_ns = self.now;
         }
@@ -163,6 +163,10 @@ impl<O: Outlet> Keeper<'_, O> {
         }
         if self.policy.is_in_order() && self.policy.recovers() && self.borrow_ring(next) {
             return self.know_of(sequence);
+        }
+        if self.policy.is_in_order() {
+            // What is held back must not fall out of the window.
+            self.bring_into_reach(sequence - 1);
         }
         let skipped = self.state.sequencer.announce_next(sequence, &mut self.state.book);
         self.open(skipped);
@@ -328,9 +332,12 @@ impl<O: Outlet> Keeper<'_, O> {
         })
     }
 
-    /// What is known of behind the reach of a recovery that failed is lost with it.
+    /// What is known of behind the reach of a recovery that failed is lost with it. No gap is open any more.
     fn give_up_the_known(&mut self, loss: Loss) {
-        let known_next = self.state.hold.as_ref().map_or(0, |ring| ring.known_next);
+        let known_next =
+            self.state.hold.as_mut().map_or(0, |ring| std::mem::replace(&mut ring.known_next, ring.cursor));
+        // First, for the window may leave behind what is held back.
+        self.release();
         let skipped = self.state.sequencer.announce_next(known_next, &mut self.state.book);
         self.lose(skipped, loss);
     }

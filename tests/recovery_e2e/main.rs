@@ -11,8 +11,13 @@ mod program;
 #[path = "../common/relay.rs"]
 mod relay;
 
+#[path = "../common/rig.rs"]
+#[expect(dead_code, reason = "shared with tests that need more of it")]
+mod rig;
+
 mod backfill;
 mod dead;
+mod interface;
 mod order;
 mod pressure;
 mod recorder;

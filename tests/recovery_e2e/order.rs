@@ -57,7 +57,7 @@ fn our_own_server_brings_it_back_even_when_it_loses_answers() {
     let mut recorder = by_sockets(&config(requests, "round_trip_ms = 10"));
     let to = format!("udp:{}", recorder.address.expect("a socket"));
     let requests = requests.to_string();
-    let faults = ["--pps", "1000", "--loss", "1%", "--seed", "5", "--rerequest-loss", "10%"];
+    let faults = ["--pps", "300", "--loss", "1%", "--seed", "5", "--rerequest-loss", "10%"];
     let words = ["--to", &to, "--rerequest-linger", "1h"];
     let replay = Replay::start_at(&requests, &file, folder.path(), &[&words[..], &faults].concat());
     recorder.run_until(|recorder| recorder.seen.len() == 50_000);

@@ -8,13 +8,14 @@ use sluice::appliance::{assemble_with, intake_settings};
 use sluice::config::Settings;
 use sluice::event::{Nanos, ShardId};
 use sluice::feed::{Event, GapEnd, GapRecord, Notice, NoticeLog, StreamSnapshot};
-use sluice::ledger::Ledger;
+use sluice::ledger::{Counter, Ledger};
 use sluice::os::Clock;
 use sluice::pool::EventRef;
 use sluice::runtime::Agent;
 use sluice::source::FrameSource;
 use sluice::source::capture::CaptureSource;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -100,6 +101,7 @@ impl<S: FrameSource + Send + 'static> Recorder<S> {
     fn turn(&mut self) -> usize {
         let now = self.clock.now();
         let mut work = self.shard.do_work(now);
+        self.shard.housekeeping(now);
         for processor in &mut self.processors {
             work += processor.do_work(now);
         }
@@ -112,6 +114,11 @@ impl<S: FrameSource + Send + 'static> Recorder<S> {
             noticed.push(*notice);
         });
         work
+    }
+
+    /// Events that found no place in a full queue so far.
+    pub(crate) fn shed(&self) -> u64 {
+        self.shard.board().read(Counter::Shed)
     }
 
     /// Runs until the test has seen what it waits for.
@@ -127,13 +134,36 @@ impl<S: FrameSource + Send + 'static> Recorder<S> {
             }
             assert!(
                 since.elapsed() < PATIENCE,
-                "it hangs: {} seen, the last {:?}, {} lost, {:?}",
+                "it hangs: {} seen, {} lost; {} shed, without a fate: {:?}; {:?}",
                 self.seen.len(),
-                self.seen.last(),
                 self.lost,
-                self.noticed.last()
+                self.shed(),
+                self.fateless(),
+                self.noticed.last_chunk::<8>()
             );
         }
+    }
+
+    /// Ranges of numbers that were neither seen nor given up (so shed, or forgotten), below the highest one that was.
+    fn fateless(&self) -> Vec<Range<u64>> {
+        let lost = self.noticed.iter().filter_map(|notice| match notice.event {
+            Event::Gap(record @ GapRecord { end: GapEnd::Lost(_), .. }) => {
+                Some(record.first..record.last + 1)
+            }
+            _ => None,
+        });
+        let seen = self.seen.iter().map(|seen| seen.sequence..seen.sequence + 1);
+        let mut known: Vec<Range<u64>> = seen.chain(lost).collect();
+        known.sort_by_key(|range| range.start);
+        let mut next = 1;
+        let mut open = Vec::new();
+        for range in known {
+            if range.start > next {
+                open.push(next..range.start);
+            }
+            next = next.max(range.end);
+        }
+        open
     }
 
     /// Ends it as a thread ends its agents; its books must balance.
