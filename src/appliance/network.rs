@@ -237,18 +237,19 @@ fn of_connector(connector: &Connector) -> Result<InletSettings, ApplianceError> 
 }
 
 impl<S: FrameSource, P> Assembly<S, P> {
-    /// Opens the listeners, connectors and recoveries of the settings, and gives them to their shards. Returns where each
-    /// of them is bound, by shard and in the order of the port, as far as it has an address.
+    /// Opens the listeners, connectors and recoveries of the settings, and gives them to their shards. `bound` is told where
+    /// each of them is, as far as it has an address: shard by shard, in the order of its port.
     ///
     /// # Errors
     /// An address can't be had, the kernel has no io_uring, the producers' file can't be used.
     pub fn with_network(
         self,
         settings: &Settings,
-    ) -> Result<(Assembly<S, P>, Vec<Vec<Option<SocketAddr>>>), ApplianceError> {
+        mut bound: impl FnMut(Option<SocketAddr>),
+    ) -> Result<Assembly<S, P>, ApplianceError> {
         let ports = open_ports(settings, None, None, &mut Vec::new())?;
-        let addresses = ports.iter().map(|port| port.port.addresses()).collect();
-        Ok((self.with_ports(ports), addresses))
+        ports.iter().flat_map(|port| port.port.addresses()).for_each(&mut bound);
+        Ok(self.with_ports(ports))
     }
 
     /// Gives shards their ports.

@@ -42,8 +42,8 @@ impl Processor for Witness {
 
 /// An appliance that runs on the test's thread, turn by turn.
 pub(crate) struct Recorder<S> {
-    shard: Box<Shard<S>>,
-    processors: Vec<Box<ProcessorAgent<Witness>>>,
+    shard: Shard<S>,
+    processors: Vec<ProcessorAgent<Witness>>,
     notices: NoticeReader,
     log: NoticeLog,
     told: Receiver<Seen>,
@@ -76,14 +76,16 @@ impl<S: FrameSource + Send + 'static> Recorder<S> {
         let settings = Settings::from_text(config, "the test").unwrap_or_else(|error| panic!("{error}"));
         let (tell, told) = channel();
         let clock = Clock::new();
+        let mut addresses = Vec::new();
         let witness = |_| Witness(tell.clone());
         let assembly =
             assemble_with(&settings, &intake_settings(&settings), vec![lanes], None, clock, witness);
-        let assembly = assembly.expect("memory for a pool").with_network(&settings);
-        let (mut assembly, addresses) = assembly.unwrap_or_else(|error| panic!("{error}"));
+        let assembly =
+            assembly.expect("memory for a pool").with_network(&settings, |address| addresses.push(address));
+        let mut assembly = assembly.unwrap_or_else(|error| panic!("{error}"));
         let mut recorder = Recorder {
-            shard: Box::new(assembly.shards.remove(0)),
-            processors: assembly.processors.into_iter().map(Box::new).collect(),
+            shard: assembly.shards.remove(0),
+            processors: assembly.processors,
             notices: assembly.notices.remove(0),
             log: NoticeLog::default(),
             told,
@@ -91,7 +93,7 @@ impl<S: FrameSource + Send + 'static> Recorder<S> {
             seen: Vec::new(),
             lost: 0,
             noticed: Vec::new(),
-            address: addresses.first().and_then(|port| port.first().copied().flatten()),
+            address: addresses.first().copied().flatten(),
         };
         recorder.shard.on_start(clock.now());
         recorder
