@@ -11,9 +11,17 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
+/// The names that the configuration gives.
+struct Names {
+    /// Feeds and their lines.
+    feeds: Vec<(String, Vec<String>)>,
+    /// Listeners and connectors with their shards: the feeds behind those, in the order of their shard's port.
+    inlets: Vec<(usize, String)>,
+}
+
 /// Where notices go as they come.
 pub(super) struct ControlTopics {
-    feeds: Vec<(String, Vec<String>)>,
+    names: Names,
     remarks: bool,
     path: Option<PathBuf>,
     file: Option<BufWriter<File>>,
@@ -26,7 +34,7 @@ pub(super) fn not_created(settings: &Settings) -> impl FnOnce(std::io::Error) ->
 }
 
 impl ControlTopics {
-    /// To the file that the settings name, if they name one, and to standard error if there are `remarks`.
+    /// To the file that the settings name, if they name one, and to standard error if there are `remarks`: of a live run.
     ///
     /// # Errors
     /// The file can't be created.
@@ -36,19 +44,25 @@ impl ControlTopics {
         let feed = |feed: &crate::config::Feed| {
             (feed.name.clone(), feed.lines.iter().map(|line| line.name.clone()).collect())
         };
-        Ok(ControlTopics { feeds: settings.feeds.iter().map(feed).collect(), remarks, path, file })
+        let listeners = settings.listeners.iter().map(|listener| (listener.shard, listener.name.clone()));
+        let connectors =
+            settings.connectors.iter().map(|connector| (connector.shard, connector.name.clone()));
+        // A replay has none of them.
+        let inlets = listeners.chain(connectors).filter(|_| remarks).collect();
+        let names = Names { feeds: settings.feeds.iter().map(feed).collect(), inlets };
+        Ok(ControlTopics { names, remarks, path, file })
     }
 
     /// Takes one.
     pub(super) fn take(&mut self, shard: ShardId, notice: &Notice) {
         if let Some(file) = &mut self.file
-            && let Err(error) = writeln!(file, "{}", self_described(&self.feeds, shard, notice))
+            && let Err(error) = writeln!(file, "{}", self_described(&self.names, shard, notice))
         {
             self.give_up(&error);
         }
         // Lost gaps make their stream stale, which is said once, and filled ones are nobody's concern.
         if self.remarks && !matches!(notice.event, Event::Gap(_)) {
-            let (stream, line) = names(&self.feeds, notice);
+            let (stream, line) = self.names.of(shard, notice);
             warn_of("feed", &format_args!("{stream}: {}", in_words(&notice.event, &line)));
         }
     }
@@ -68,13 +82,22 @@ impl ControlTopics {
     }
 }
 
-/// The names of a notice's stream and line, as far as the configuration gives them.
-fn names(feeds: &[(String, Vec<String>)], notice: &Notice) -> (String, String) {
-    let Some((feed, lines)) = feeds.get(notice.feed as usize) else {
-        return (format!("stream {}", notice.stream), notice.line.to_string());
-    };
-    let stream = if notice.unit == 0 { feed.clone() } else { format!("{feed}/{}", notice.unit) };
-    (stream, lines.get(usize::from(notice.line)).cloned().unwrap_or_else(|| "recovery".to_owned()))
+impl Names {
+    /// The names of a notice's stream and line, as far as the configuration gives them.
+    fn of(&self, shard: ShardId, notice: &Notice) -> (String, String) {
+        let recovery = |name: Option<String>| name.unwrap_or_else(|| "recovery".to_owned());
+        let place = notice.feed as usize;
+        if let Some((feed, lines)) = self.feeds.get(place) {
+            let stream = if notice.unit == 0 { feed.clone() } else { format!("{feed}/{}", notice.unit) };
+            return (stream, recovery(lines.get(usize::from(notice.line)).cloned()));
+        }
+        let mut here = self.inlets.iter().filter(|(of, _)| *of == usize::from(shard.0));
+        match here.nth(place - self.feeds.len()) {
+            // It is its own only line.
+            Some((_, name)) => (name.clone(), recovery((notice.line == 0).then(|| name.clone()))),
+            None => (format!("stream {}", notice.stream), notice.line.to_string()),
+        }
+    }
 }
 
 fn in_words(event: &Event, line: &str) -> String {
@@ -98,8 +121,8 @@ fn in_words(event: &Event, line: &str) -> String {
     }
 }
 
-fn self_described(feeds: &[(String, Vec<String>)], shard: ShardId, notice: &Notice) -> Value {
-    let (stream, line) = names(feeds, notice);
+fn self_described(names: &Names, shard: ShardId, notice: &Notice) -> Value {
+    let (stream, line) = names.of(shard, notice);
     let mut value = json!({
         "topic": notice.event.topic(),
         "at_ns": notice.at_ns,

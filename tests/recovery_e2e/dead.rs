@@ -7,6 +7,7 @@ use crate::program::number;
 use crate::recorder::by_sockets;
 use crate::relay::Relay;
 use crate::running::Running;
+use serde_json::json;
 use sluice::event::MessageReject;
 
 /// The configured time: the reorder window, and how long a recovery may take.
@@ -52,6 +53,7 @@ fn a_loss_that_nobody_makes_good_is_told_in_time_and_the_rest_is_delivered() {
     let stale = ended.told("feed.stream.stale");
     assert_eq!(stale.len(), 1, "{stale:#?}");
     assert_eq!((&stale[0]["at_ns"], &stale[0]["last"]), (&lost[0]["at_ns"], &lost[0]["last"]));
+    assert_eq!((&stale[0]["stream"], &lost[0]["stream"]), (&json!("itch"), &json!("itch")));
     let counted = &ended.report["control"]["topics"];
     assert_eq!(number(counted, "/feed.stream.stale"), 1, "{:#}", ended.report["control"]);
     assert_eq!(number(counted, "/feed.gap.lost"), lost.len() as u64, "{:#}", ended.report["control"]);
