@@ -20,6 +20,7 @@ mod naming;
 mod notice;
 mod policy;
 mod producers;
+mod reach;
 mod reassembly;
 mod recovery;
 mod requester;

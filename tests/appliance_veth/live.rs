@@ -187,7 +187,9 @@ pub(crate) fn streams_of(report: &Value) -> Vec<Value> {
         for line in stream["lines"].as_array_mut().expect("lines") {
             let line = line.as_object_mut().expect("a line");
             // By the clock, and a line is dead in captures of another day.
-            ["late_ns", "deaths", "silences"].map(|key| line.remove(key));
+            for key in ["late_ns", "deaths", "silences"] {
+                line.remove(key);
+            }
         }
     }
     streams.sort_by_key(|stream| stream["name"].as_str().expect("a name").to_owned());
