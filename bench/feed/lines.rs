@@ -3,6 +3,8 @@
 //! Invariant: both lines carry the same packets, so that the second copy of each is nothing but a copy; and everything is
 //! in memory before a clock starts.
 
+#![expect(clippy::print_stdout, reason = "a bench tells what it leaves out")]
+
 use crate::captures::{self, Frames};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
@@ -13,6 +15,9 @@ use std::path::Path;
 
 /// The share of packets that each line loses, in per cent.
 const LOST_PERCENT: u64 = 20;
+
+/// How much later line B brings a packet.
+const LATER_NS: Nanos = 700;
 
 /// A capture of one protocol, in the ways in which it arrives.
 pub(crate) struct Feed {
@@ -38,7 +43,7 @@ impl Feed {
         let mut random = Xoshiro256PlusPlus::seed_from_u64(1);
         for (frame, time_ns, link) in all.iter().filter(|(frame, _, link)| destination(frame, *link) == a) {
             one.push(frame, time_ns, link);
-            for copy in [frame, &sent_to(frame, link, b)] {
+            for (copy, time_ns) in [(frame, time_ns), (&sent_to(frame, link, b)[..], time_ns + LATER_NS)] {
                 two.push(copy, time_ns, link);
                 if random.next_u64() % 100 >= LOST_PERCENT {
                     lossy.push(copy, time_ns, link);

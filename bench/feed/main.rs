@@ -1,12 +1,13 @@
 //! Question: what do the sequence check and the arbitration of lines add to decoding a message, and at 20 % loss?
 //!
 //! `scripts/bench feed`, or `cargo bench --bench feed [-- --short]`. One thread; frames are in memory before the clock
-//! starts. "Decode" is headers and the protocol's decoder, with a visitor that counts; all other rows are an intake with
+//! starts; times are the thread's CPU time, for a pass is long enough to be interrupted. "Decode" is headers and the protocol's decoder, with a visitor that counts; all other rows are an intake with
 //! an outlet that counts as that visitor does, so that their difference to it is what streams, sequences, lines, lateness
 //! and books cost. Items are messages as decoded: on two lines, each copy is one. Every pass begins a new epoch, outside
 //! of the clock.
 //!
-//! The last table is the time of whole packets by the processor's counter, the reading of which is part of each.
+//! The last tables are the times of single packets by the processor's counter: interruptions and the reading of the
+//! counter are part of them.
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 
 #[path = "../common/captures.rs"]
@@ -19,6 +20,7 @@ mod outlets;
 use captures::Frames;
 use common::{Contender, Effort, compare, contender, effort};
 use lines::{Feed, feeds, span_ns};
+use nix::time::{ClockId, clock_gettime};
 use outlets::{Taker, Tally};
 use sluice::event::{ClockKind, LinkType, Nanos, Protocol};
 use sluice::feed::{Delivery, FeedPolicy, Intake, IntakeSettings};
@@ -78,6 +80,8 @@ impl Feeding {
         let settings = IntakeSettings {
             protocol: Some(protocol),
             policies: vec![FeedPolicy { delivery, ..FeedPolicy::default() }],
+            streams_max: 1_024,
+            endpoints_max: 1_024,
             ..IntakeSettings::default()
         };
         Feeding {
@@ -106,6 +110,11 @@ impl Job for Feeding {
     }
 }
 
+/// What the thread has had of its CPU, so that a pass is not longer for others' turns there.
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a thread has a clock").into()
+}
+
 /// Passes over `frames` for at least `time`, a sample of each.
 fn row<'a>(name: &'static str, frames: &'a Frames, mut job: impl Job + 'a, time: Duration) -> Contender<'a> {
     contender(name, move |samples| {
@@ -113,11 +122,11 @@ fn row<'a>(name: &'static str, frames: &'a Frames, mut job: impl Job + 'a, time:
         while samples.is_empty() || begin.elapsed() < time {
             job.begin();
             let before = job.messages();
-            let start = Instant::now();
+            let start = cpu_time();
             for (frame, time_ns, link) in frames.iter() {
                 job.take(frame, link, time_ns);
             }
-            let elapsed_ns = start.elapsed().as_nanos() as f64;
+            let elapsed_ns = (cpu_time() - start).as_nanos() as f64;
             samples.push(elapsed_ns / (job.messages() - before) as f64);
         }
     })

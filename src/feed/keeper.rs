@@ -423,8 +423,9 @@ impl<O: Outlet> Keeper<'_, O> {
         self.release();
     }
 
-    /// A packet has come on the line.
-    #[inline]
+    /// A packet has come on the line, which was taken for silent or dead.
+    #[cold]
+    #[inline(never)]
     pub(super) fn heard(&mut self) {
         let line = usize::from(self.line);
         let watch = &mut self.state.watch;
