@@ -26,6 +26,7 @@ use sluice::event::{ClockKind, LinkType, Nanos, Protocol};
 use sluice::feed::{Delivery, FeedPolicy, Intake, IntakeSettings};
 use sluice::os::Clock;
 use sluice::wire;
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -115,8 +116,17 @@ fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).expect("a thread has a clock").into()
 }
 
+/// What rounds came to: the median of each, the first one to warm up included.
+type Medians = RefCell<Vec<f64>>;
+
 /// Passes over `frames` for at least `time`, a sample of each.
-fn row<'a>(name: &'static str, frames: &'a Frames, mut job: impl Job + 'a, time: Duration) -> Contender<'a> {
+fn row<'a>(
+    name: &'static str,
+    frames: &'a Frames,
+    mut job: impl Job + 'a,
+    time: Duration,
+    medians: &'a Medians,
+) -> Contender<'a> {
     contender(name, move |samples| {
         let begin = Instant::now();
         while samples.is_empty() || begin.elapsed() < time {
@@ -129,24 +139,31 @@ fn row<'a>(name: &'static str, frames: &'a Frames, mut job: impl Job + 'a, time:
             let elapsed_ns = (cpu_time() - start).as_nanos() as f64;
             samples.push(elapsed_ns / (job.messages() - before) as f64);
         }
+        medians.borrow_mut().push(common::middle(samples.clone()));
     })
 }
 
-/// One table: decoding, and both ways of delivery. Returns what the latter add to a message at p50.
+/// One table: decoding, and both ways of delivery. Returns what the latter add to a message: the median over rounds of
+/// the differences within one, since a shared machine's speed is not the same in all.
 fn compare_way(feed: &Feed, way: &str, frames: &Frames, effort: Effort) -> [f64; 2] {
     let time = Duration::from_millis(if effort.short { 2 } else { 40 });
     let protocol = feed.protocol;
-    let medians = compare(
+    let feeding = |delivery| Feeding::new(protocol, delivery, frames);
+    let [alone, as_arrived, in_order]: [Medians; 3] = Default::default();
+    compare(
         &format!("{}, {way}: {} packets", feed.name, frames.len()),
         effort,
         &mut [
-            row("decode", frames, Decode::new(protocol), time),
-            row("as arrived", frames, Feeding::new(protocol, Delivery::AsArrived, frames), time),
-            row("in order", frames, Feeding::new(protocol, Delivery::InOrder, frames), time),
+            row("decode", frames, Decode::new(protocol), time, &alone),
+            row("as arrived", frames, feeding(Delivery::AsArrived), time, &as_arrived),
+            row("in order", frames, feeding(Delivery::InOrder), time, &in_order),
         ],
     );
-    let added = [medians[1] - medians[0], medians[2] - medians[0]];
-    println!("added at p50: as arrived {:.2} ns, in order {:.2} ns", added[0], added[1]);
+    let alone = alone.take();
+    let added = [as_arrived.take(), in_order.take()].map(|whole| {
+        common::middle(whole.iter().zip(&alone).skip(1).map(|(whole, alone)| whole - alone).collect())
+    });
+    println!("added at p50: as arrived {:.1} ns, in order {:.1} ns", added[0], added[1]);
     added
 }
 
