@@ -381,6 +381,21 @@ impl<O: Outlet> Keeper<'_, O> {
         self.announce(self.state.backfill_until);
     }
 
+    /// The venue said that it can't send these numbers again: gaps that lie among them are over.
+    #[cold]
+    pub(super) fn give_up_asked(&mut self, first: u64, last: u64) {
+        let mut at = self.gaps.slab.first(&self.state.gaps);
+        while let Some(index) = at {
+            at = self.gaps.slab.after(index);
+            let gap = self.gaps.slab.get(index);
+            if gap.from >= first && gap.to <= last.saturating_add(1) {
+                let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
+                self.declare(&gap, Loss::Unavailable);
+            }
+        }
+        self.release();
+    }
+
     /// A snapshot was taken that covers all numbers up to `through`.
     #[cold]
     pub(super) fn snapshot(&mut self, through: u64) {
@@ -398,8 +413,9 @@ impl<O: Outlet> Keeper<'_, O> {
         self.release();
     }
 
-    /// A packet has come on the line.
-    #[inline]
+    /// A packet has come on the line, which was taken for silent or dead.
+    #[cold]
+    #[inline(never)]
     pub(super) fn heard(&mut self) {
         let line = usize::from(self.line);
         let watch = &mut self.state.watch;

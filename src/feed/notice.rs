@@ -24,6 +24,8 @@ pub enum Loss {
     SourceEnded,
     /// A snapshot was taken that covers them.
     SnapshotTaken,
+    /// The venue said that it can't send them again.
+    Unavailable,
 }
 
 impl Loss {
@@ -37,6 +39,7 @@ impl Loss {
             Loss::EpochEnded => "epoch_ended",
             Loss::SourceEnded => "source_ended",
             Loss::SnapshotTaken => "snapshot_taken",
+            Loss::Unavailable => "unavailable",
         }
     }
 }

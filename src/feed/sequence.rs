@@ -179,6 +179,22 @@ impl Sequencer {
         true
     }
 
+    /// Takes a number if it is simply a copy of one that came and was not given up: what nearly all others are.
+    #[inline]
+    pub(super) fn take_copy(&mut self, sequence: u64, line: u8, book: &mut StreamBook) -> bool {
+        let is_in_window =
+            sequence < self.next && sequence >= self.first && self.next - sequence <= self.window();
+        if !is_in_window || self.lines & (1 << line) == 0 || !self.has(sequence) {
+            return false;
+        }
+        let place = self.place(sequence);
+        self.masks[place] |= 1 << line;
+        let joined = &mut self.joined[usize::from(line)];
+        *joined = sequence.min(*joined);
+        book.lines[usize::from(line)].duplicates += 1;
+        true
+    }
+
     /// Settles the entry that leaves the window and gives its place to `self.next` with `mask`.
     #[inline]
     fn advance(&mut self, mask: u8, book: &mut StreamBook) {
@@ -470,9 +486,12 @@ mod tests {
 
     /// As a visit does it.
     fn take(sequencer: &mut Sequencer, sequence: u64, line: u8, book: &mut StreamBook) -> Arrival {
-        match sequencer.take_next(sequence, line, book) {
-            true => Arrival::Next,
-            false => sequencer.arrive(sequence, line, book),
+        if sequencer.take_next(sequence, line, book) {
+            Arrival::Next
+        } else if sequencer.take_copy(sequence, line, book) {
+            Arrival::Copy
+        } else {
+            sequencer.arrive(sequence, line, book)
         }
     }
 

@@ -107,6 +107,18 @@ pub(super) struct LineWatch {
     pub(super) dead: u8,
 }
 
+impl LineWatch {
+    /// Something came on a line. False, and nothing is noted, if that line was taken for silent or dead.
+    #[inline]
+    pub(super) fn hear(&mut self, line: u8, now: Nanos) -> bool {
+        let is_heard = (self.silent | self.dead) & (1 << line) == 0;
+        if is_heard {
+            self.heard_ns[usize::from(line)] = now;
+        }
+        is_heard
+    }
+}
+
 /// State of one stream in its shard.
 #[derive(Debug, Default)]
 pub struct StreamState {

@@ -7,9 +7,9 @@ use super::notice::Event;
 use super::sequence::EpochBegin;
 use super::{Accepted, EndpointIndex, NoStream, Outlet, StreamTable};
 use crate::event::{Marks, MessageReject, Nanos};
-use crate::ledger::MessageBook;
+use crate::ledger::{MessageBook, StreamBook};
 use crate::limits::{RECOVERY_LINE, SEQUENCE_NUMBER_MAX};
-use crate::wire::{Message, Numbering, Run, RunKind, Visitor};
+use crate::wire::{self, Message, Numbering, Run, RunKind, Visitor};
 
 /// What was decided for the run at hand, so for all its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(super) enum PacketVerdict {
     PerMessage,
     /// All messages have this verdict.
     Whole(Verdict),
+    /// It is outside of the numbering of a stream that has one: messages are new.
+    Aside,
     /// It is of a session that is not believed before a second packet says the same: messages are new.
     OtherSession,
     /// The sequence number is not believable: messages are refused.
@@ -98,7 +100,8 @@ impl<'a, O: Outlet> Visit<'a, O> {
     /// Delivers what was waiting for the number at hand, whose messages are all through.
     #[inline]
     pub(super) fn finish(&mut self) {
-        if std::mem::take(&mut self.releasing) {
+        if self.releasing {
+            self.releasing = false;
             self.keeper().release();
         }
     }
@@ -117,7 +120,7 @@ impl<'a, O: Outlet> Visit<'a, O> {
             Some(_) if run.numbering == Numbering::Unnumbered && run.kind == RunKind::Data => {
                 // Outside of the numbering of a stream that has one.
                 self.offset = 0;
-                return PacketVerdict::Whole(Verdict::New(sequencer.standing));
+                return PacketVerdict::Aside;
             }
             Some(cycle) => sequencer.unroll(run.sequence, cycle),
             None => run.sequence,
@@ -153,24 +156,38 @@ impl<'a, O: Outlet> Visit<'a, O> {
     }
 
     /// A number of the present epoch arrives.
-    #[inline]
+    #[inline(always)]
     fn arrive(&mut self, sequence: u64) -> Verdict {
-        let line = self.accepted.line;
+        let (line, wire_ns) = (self.accepted.line, self.accepted.wire_ns);
         let state = self.table.stream_mut(self.accepted.stream);
-        let verdict = if state.sequencer.take_next(sequence, line, &mut state.book) {
-            Verdict::New(state.sequencer.standing)
-        } else {
-            self.arrive_otherwise(sequence)
-        };
-        self.measure(sequence, verdict);
-        verdict
+        if state.sequencer.take_next(sequence, line, &mut state.book) {
+            if let Some(lateness) = &mut state.lateness {
+                lateness.first(sequence, wire_ns);
+            }
+            return Verdict::New(state.sequencer.standing);
+        }
+        if state.sequencer.take_copy(sequence, line, &mut state.book) {
+            if let Some(lateness) = &mut state.lateness {
+                lateness.copy(sequence, line, wire_ns);
+            }
+            return Verdict::Duplicate;
+        }
+        self.arrive_otherwise(sequence)
     }
 
     #[cold]
+    #[inline(never)]
     fn arrive_otherwise(&mut self, sequence: u64) -> Verdict {
         let verdict = self.keeper().judge(sequence);
-        let holding = self.table.stream_mut(self.accepted.stream).sequencer.holding;
-        self.releasing = holding && matches!(verdict, Verdict::New(_));
+        let state = self.table.stream_mut(self.accepted.stream);
+        self.releasing = state.sequencer.holding && matches!(verdict, Verdict::New(_));
+        if let Some(lateness) = &mut state.lateness {
+            match verdict {
+                Verdict::New(_) | Verdict::Held => lateness.first(sequence, self.accepted.wire_ns),
+                Verdict::Duplicate => lateness.copy(sequence, self.accepted.line, self.accepted.wire_ns),
+                Verdict::Stale | Verdict::Beyond | Verdict::Doubted => {}
+            }
+        }
         verdict
     }
 
@@ -227,18 +244,6 @@ impl<'a, O: Outlet> Visit<'a, O> {
         Followed::Present
     }
 
-    /// Measures how late a copy is, where the stream has lines to compare.
-    #[inline]
-    fn measure(&mut self, sequence: u64, verdict: Verdict) {
-        if let Some(lateness) = &mut self.table.stream_mut(self.accepted.stream).lateness {
-            match verdict {
-                Verdict::New(_) | Verdict::Held => lateness.first(sequence, self.accepted.wire_ns),
-                Verdict::Duplicate => lateness.copy(sequence, self.accepted.line, self.accepted.wire_ns),
-                Verdict::Stale | Verdict::Beyond | Verdict::Doubted => {}
-            }
-        }
-    }
-
     /// Closes gaps that the stream has left behind, and looks at those whose reorder window is over by packets.
     #[cold]
     #[inline(never)]
@@ -260,16 +265,72 @@ impl<'a, O: Outlet> Visit<'a, O> {
     /// Counts the message's fate at the outlet.
     #[inline]
     fn count(&mut self, fate: Result<(), MessageReject>) {
-        let book = &mut self.table.stream_mut(self.accepted.stream).book;
-        match fate {
-            Ok(()) => {
-                book.accepted += 1;
-                self.messages.accepted += 1;
+        count_fate(fate, &mut self.table.stream_mut(self.accepted.stream).book, self.messages);
+    }
+
+    /// Counts a message, and does what was decided of it.
+    #[inline]
+    fn settle(&mut self, message: &Message<'_>, verdict: Verdict) {
+        // Looked up once: the outlet knows nothing of the table.
+        let state = self.table.stream_mut(self.accepted.stream);
+        self.messages.decoded += 1;
+        state.book.messages += 1;
+        state.book.by_type.add(message.kind);
+        match verdict {
+            Verdict::New(marks) => {
+                self.accepted.marks = marks;
+                let fate = self.outlet.accept(message, &self.accepted);
+                count_fate(fate, &mut state.book, self.messages);
+                if state.snapshots.of_feed.is_some() {
+                    self.take_snapshot(message, marks);
+                }
             }
-            Err(reason) => {
-                book.rejected += 1;
-                self.messages.rejected[reason as usize] += 1;
+            Verdict::Duplicate => {
+                state.book.duplicates += 1;
+                self.messages.duplicate += 1;
             }
+            _ => self.settle_otherwise(message, verdict),
+        }
+    }
+
+    #[inline(never)]
+    fn settle_otherwise(&mut self, message: &Message<'_>, verdict: Verdict) {
+        match verdict {
+            Verdict::Held => self.hold(message),
+            Verdict::Stale => {
+                self.table.stream_mut(self.accepted.stream).book.stale += 1;
+                self.messages.stale += 1;
+            }
+            Verdict::Beyond => self.count(Err(MessageReject::BeyondWindow)),
+            Verdict::Doubted => self.count(Err(MessageReject::ImplausibleSequence)),
+            Verdict::New(_) | Verdict::Duplicate => debug_assert!(false, "settled before"),
+        }
+    }
+
+    /// Takes a message of a run that has no place in its stream's sequence.
+    #[cold]
+    #[inline(never)]
+    fn take_unplaced(&mut self, message: &Message<'_>) {
+        match self.verdict {
+            PacketVerdict::OtherSession => {
+                let sequence = message.sequence.wrapping_add(self.offset);
+                self.keeper().doubt_message(sequence);
+                self.settle(&Message { sequence, ..*message }, Verdict::New(Marks::NONE));
+            }
+            PacketVerdict::Aside => {
+                let marks = self.table.stream_mut(self.accepted.stream).sequencer.standing;
+                self.settle(message, Verdict::New(marks));
+                let protocol = self.accepted.protocol;
+                if let Some(gone) = wire::unavailable(protocol, message.kind, message.body) {
+                    self.keeper().give_up_asked(*gone.start(), *gone.end());
+                }
+            }
+            PacketVerdict::BadSequence => self.refuse(MessageReject::BadField),
+            PacketVerdict::UnknownUnit => self.refuse(MessageReject::UnknownUnit),
+            PacketVerdict::NoRun
+            | PacketVerdict::NoPlace
+            | PacketVerdict::PerMessage
+            | PacketVerdict::Whole(_) => {}
         }
     }
 
@@ -295,6 +356,20 @@ impl<'a, O: Outlet> Visit<'a, O> {
             Err(reason) => Err(reason),
         };
         self.count(fate);
+    }
+}
+
+#[inline]
+fn count_fate(fate: Result<(), MessageReject>, book: &mut StreamBook, messages: &mut MessageBook) {
+    match fate {
+        Ok(()) => {
+            book.accepted += 1;
+            messages.accepted += 1;
+        }
+        Err(reason) => {
+            book.rejected += 1;
+            messages.rejected[reason as usize] += 1;
+        }
     }
 }
 
@@ -330,7 +405,9 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
             state.book.packets += 1;
             state.book.lines[usize::from(self.accepted.line)].packets += 1;
             let has_gaps = !state.gaps.is_empty();
-            self.keeper().heard();
+            if !state.watch.hear(self.accepted.line, self.now) {
+                self.keeper().heard();
+            }
             if has_gaps {
                 self.look_at_gaps();
             }
@@ -354,41 +431,16 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
                 self.arrive(sequence)
             }
             PacketVerdict::Whole(verdict) => verdict,
-            PacketVerdict::OtherSession => {
-                self.keeper().doubt_message(sequence);
-                Verdict::New(Marks::NONE)
-            }
-            PacketVerdict::BadSequence => return self.refuse(MessageReject::BadField),
-            PacketVerdict::UnknownUnit => return self.refuse(MessageReject::UnknownUnit),
-            PacketVerdict::NoRun | PacketVerdict::NoPlace => return,
+            _ => return self.take_unplaced(message),
         };
-        self.messages.decoded += 1;
-        let state = self.table.stream_mut(self.accepted.stream);
-        state.book.messages += 1;
-        state.book.by_type.add(message.kind);
-        let message = &Message { sequence, ..*message };
-        match verdict {
-            Verdict::New(marks) => {
-                self.accepted.marks = marks;
-                let is_snapshot = state.snapshots.of_feed.is_some();
-                let fate = self.outlet.accept(message, &self.accepted);
-                self.count(fate);
-                if is_snapshot {
-                    self.take_snapshot(message, marks);
-                }
-            }
-            Verdict::Held => self.hold(message),
-            Verdict::Duplicate => {
-                state.book.duplicates += 1;
-                self.messages.duplicate += 1;
-            }
-            Verdict::Stale => {
-                state.book.stale += 1;
-                self.messages.stale += 1;
-            }
-            Verdict::Beyond => self.count(Err(MessageReject::BeyondWindow)),
-            Verdict::Doubted => self.count(Err(MessageReject::ImplausibleSequence)),
-        }
+        let renumbered;
+        let message = if self.offset == 0 {
+            message
+        } else {
+            renumbered = Message { sequence, ..*message };
+            &renumbered
+        };
+        self.settle(message, verdict);
     }
 
     #[cold]

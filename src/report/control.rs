@@ -59,7 +59,7 @@ pub struct GapReport {
     /// How it ended: filled, recovered or lost.
     pub end: &'static str,
     /// Why it is lost: reorder_window, recovery_gave_up, window_passed, no_room, epoch_ended, source_ended or
-    /// snapshot_taken.
+    /// snapshot_taken or unavailable.
     pub reason: Option<&'static str>,
 }
 
