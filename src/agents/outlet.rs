@@ -287,7 +287,7 @@ impl Outlet for EventOutlet {
 
     fn release(&mut self, held: u32, marks: Marks) {
         let Some((mut ticket, class)) = self.held.take(held) else { return };
-        self.pool.header_mut(&mut ticket).marks = marks.0;
+        self.pool.header_mut(&mut ticket).marks |= marks.0;
         self.stage(ticket, class);
     }
 

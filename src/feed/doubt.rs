@@ -7,6 +7,7 @@ use super::keeper::{Keeper, Verdict};
 use super::sequence::EpochBegin;
 use super::{Outlet, StreamState};
 use crate::event::{Marks, Nanos};
+use crate::limits::SEQUENCE_WINDOW;
 
 /// A place that one packet says the stream has moved to.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +44,16 @@ impl Doubt {
 }
 
 impl StreamState {
-    /// Whether a number is farther ahead than its window.
+    /// How far ahead numbers are believed. Small windows don't make a loss of some packets incredible.
+    #[inline]
+    fn believable_reach(&self) -> u64 {
+        self.sequencer.window().max(SEQUENCE_WINDOW)
+    }
+
+    /// Whether a number is farther ahead than is believed at once.
     #[inline]
     pub(super) fn is_far_ahead(&self, sequence: u64) -> bool {
-        sequence >= self.sequencer.next().saturating_add(self.sequencer.window())
+        sequence >= self.sequencer.next().saturating_add(self.believable_reach())
     }
 
     /// Whether a number is farther behind than its window, in the packet right behind the first one of the epoch, or the
@@ -75,7 +82,7 @@ impl<O: Outlet> Keeper<'_, O> {
     #[inline(never)]
     fn doubt_far(&mut self, sequence: u64, is_announced: bool) -> Option<Verdict> {
         let session = self.state.sequencer.session();
-        let (window, packets) = (self.state.sequencer.window(), self.state.book.packets);
+        let (window, packets) = (self.state.believable_reach(), self.state.book.packets);
         match &mut self.state.doubt {
             Some(doubt) if doubt.is_borne_out(session, sequence, window, packets) => {
                 let doubt = *doubt;

@@ -60,11 +60,13 @@ pub(super) struct GapList {
     hint: u32,
     /// When the next of its deadlines is over.
     pub(super) due_ns: Nanos,
+    /// How many packets the stream will have had when the next of its reorder windows is over by them.
+    pub(super) due_packets: u64,
 }
 
 impl Default for GapList {
     fn default() -> GapList {
-        GapList { head: NIL, tail: NIL, hint: NIL, due_ns: Nanos::MAX }
+        GapList { head: NIL, tail: NIL, hint: NIL, due_ns: Nanos::MAX, due_packets: u64::MAX }
     }
 }
 
@@ -81,6 +83,9 @@ pub(super) struct Opening {
     pub(super) now: Nanos,
     pub(super) packets: u64,
     pub(super) line: u8,
+    /// It may become part of a gap that was opened then or later, by time and by packets.
+    pub(super) joins_from_ns: Nanos,
+    pub(super) joins_from_packets: u64,
 }
 
 /// A number came out of a gap.
@@ -177,6 +182,8 @@ impl GapSlab {
         if let Some(last) = self.entries.get_mut(list.tail as usize)
             && last.to == range.start
             && !last.overdue
+            && last.opened_ns >= opening.joins_from_ns
+            && last.opened_packets >= opening.joins_from_packets
         {
             last.to = range.end;
             return Ok(false);
@@ -282,7 +289,13 @@ impl GapSlab {
         if sequence + 1 == whole.to {
             return Ok(piece);
         }
-        let opening = Opening { now: whole.opened_ns, packets: whole.opened_packets, line: whole.opened_on };
+        let opening = Opening {
+            now: whole.opened_ns,
+            packets: whole.opened_packets,
+            line: whole.opened_on,
+            joins_from_ns: whole.opened_ns,
+            joins_from_packets: whole.opened_packets,
+        };
         if self.insert(list, sequence + 1..whole.to, opening, index, whole.next).is_err() {
             let lower = *self.get(index);
             let gap = self.get_mut(index);
@@ -327,7 +340,8 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    const OPENING: Opening = Opening { now: 7, packets: 3, line: 1 };
+    const OPENING: Opening =
+        Opening { now: 7, packets: 3, line: 1, joins_from_ns: 0, joins_from_packets: 0 };
 
     fn missing(slab: &GapSlab, list: &GapList) -> Vec<u64> {
         slab.iter(list).flat_map(|gap| gap.from..gap.to).collect()

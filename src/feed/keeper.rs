@@ -57,7 +57,7 @@ impl<O: Outlet> Keeper<'_, O> {
         let arrival = self.state.sequencer.arrive(sequence, self.line, &mut self.state.book);
         match arrival {
             Arrival::Next if self.state.sequencer.holding => Verdict::Held,
-            Arrival::Next => Verdict::New(self.marks()),
+            Arrival::Next => Verdict::New(self.marks_of(sequence)),
             Arrival::Behind(skipped) => {
                 self.open(skipped);
                 if self.state.sequencer.holding {
@@ -85,22 +85,49 @@ impl<O: Outlet> Keeper<'_, O> {
         if self.line == RECOVERY_LINE { standing.and(Marks::RECOVERED) } else { standing }
     }
 
+    /// Marks of a number that is delivered now, and behind none that is higher.
+    pub(super) fn marks_of(&self, sequence: u64) -> Marks {
+        if self.state.sequencer.is_after_gap(sequence) {
+            self.marks().and(Marks::AFTER_GAP)
+        } else {
+            self.marks()
+        }
+    }
+
+    /// Marks of a message that is held back now; further ones are added when it is released.
+    pub(super) fn marks_held(&self) -> Marks {
+        if self.line == RECOVERY_LINE { Marks::HELD.and(Marks::RECOVERED) } else { Marks::HELD }
+    }
+
+    /// Whether messages of that number are to wait.
+    pub(super) fn holds_back(&self, sequence: u64) -> bool {
+        self.state.hold.as_ref().is_some_and(|ring| ring.cursor <= sequence)
+    }
+
+    /// The most numbers that are held back: no more than are remembered.
+    fn window(&self) -> u64 {
+        self.policy.window.min(self.state.sequencer.window())
+    }
+
     fn deliver_late(&mut self, sequence: u64) -> Verdict {
         match &mut self.state.hold {
             Some(ring) if ring.cursor == sequence => {
                 // What follows it is released when all of its own messages are through.
                 ring.cursor += 1;
-                Verdict::New(self.marks())
+                Verdict::New(self.marks_of(sequence))
             }
             Some(_) => Verdict::Held,
-            None => Verdict::New(self.marks().and(Marks::OUT_OF_ORDER)),
+            None if self.state.sequencer.is_overtaken(sequence) => {
+                Verdict::New(self.marks_of(sequence).and(Marks::OUT_OF_ORDER))
+            }
+            None => Verdict::New(self.marks_of(sequence)),
         }
     }
 
     /// Sees to it that an in-order stream can hold back up to `sequence`. False if it can't because what is in front is
     /// being recovered: the number will then be asked for, too.
     fn bring_into_reach(&mut self, sequence: u64) -> bool {
-        let window = self.policy.window;
+        let window = self.window();
         let next = self.state.sequencer.next();
         let cursor = self.state.hold.as_ref().map_or(next, |ring| ring.cursor);
         if sequence < cursor.saturating_add(window) {
@@ -145,9 +172,10 @@ impl<O: Outlet> Keeper<'_, O> {
 
     /// The stream has numbers up to `known_next`: a gap is opened for as many as can be held back behind it.
     fn know_of(&mut self, known_next: u64) {
+        let window = self.window();
         let Some(ring) = &mut self.state.hold else { return };
         ring.known_next = ring.known_next.max(known_next);
-        let reach = ring.known_next.min(ring.cursor.saturating_add(self.policy.window));
+        let reach = ring.known_next.min(ring.cursor.saturating_add(window));
         let skipped = self.state.sequencer.announce_next(reach, &mut self.state.book);
         if !skipped.is_empty() {
             self.open(skipped);
@@ -167,13 +195,23 @@ impl<O: Outlet> Keeper<'_, O> {
         if self.policy.is_in_order() && !self.borrow_ring(skipped.start) {
             return self.lose(skipped, Loss::NoRoom);
         }
-        let opening = Opening { now: self.now, packets: self.state.book.packets, line: self.line };
+        let packets = self.state.book.packets;
+        let opening = Opening {
+            now: self.now,
+            packets,
+            line: self.line,
+            // What joins an older gap shares its deadline, so that it has three quarters of its time at least.
+            joins_from_ns: self.now.saturating_sub(self.policy.reorder_ns / 4),
+            joins_from_packets: packets.saturating_sub(self.policy.reorder_packets / 4),
+        };
         match self.gaps.slab.open(&mut self.state.gaps, skipped.clone(), opening) {
             Ok(is_own) => self.state.book.gaps_opened += u64::from(is_own),
             Err(_) => return self.lose(skipped, Loss::NoRoom),
         }
         let due_ns = self.now.saturating_add(self.policy.reorder_ns);
+        let due_packets = packets.saturating_add(self.policy.reorder_packets);
         self.state.gaps.due_ns = self.state.gaps.due_ns.min(due_ns);
+        self.state.gaps.due_packets = self.state.gaps.due_packets.min(due_packets);
         self.gaps.watch(self.stream, self.state);
     }
 
@@ -252,15 +290,19 @@ impl<O: Outlet> Keeper<'_, O> {
     #[inline(never)]
     pub(super) fn expire(&mut self) {
         let loss = if self.policy.recovers() { Loss::RecoveryGaveUp } else { Loss::ReorderWindow };
-        let (mut at, mut due_ns, mut gave_up) = (self.gaps.slab.first(&self.state.gaps), Nanos::MAX, false);
+        let (mut at, mut gave_up) = (self.gaps.slab.first(&self.state.gaps), false);
+        let (mut due_ns, mut due_packets) = (Nanos::MAX, u64::MAX);
+        let packets = self.state.book.packets;
         while let Some(index) = at {
             at = self.gaps.slab.after(index);
-            let packets = self.state.book.packets;
             let gap = self.gaps.slab.get_mut(index);
             let reordered_ns = gap.opened_ns.saturating_add(self.policy.reorder_ns);
             gap.overdue |= self.now >= reordered_ns
                 || packets.saturating_sub(gap.opened_packets) >= self.policy.reorder_packets;
             let lost_ns = self.policy.lost_ns(gap.opened_ns);
+            if !gap.overdue {
+                due_packets = due_packets.min(gap.opened_packets.saturating_add(self.policy.reorder_packets));
+            }
             if !gap.overdue || (self.policy.recovers() && self.now < lost_ns) {
                 due_ns = due_ns.min(if gap.overdue { lost_ns } else { reordered_ns });
             } else if self.policy.is_in_order() {
@@ -273,7 +315,7 @@ impl<O: Outlet> Keeper<'_, O> {
                 self.make_stale(last);
             }
         }
-        self.state.gaps.due_ns = due_ns;
+        (self.state.gaps.due_ns, self.state.gaps.due_packets) = (due_ns, due_packets);
         if gave_up {
             if self.state.gaps.is_empty() {
                 self.give_up_the_known(loss);
@@ -294,13 +336,10 @@ impl<O: Outlet> Keeper<'_, O> {
         }
     }
 
-    /// Whether the packets of its reorder window have come since the oldest gap opened.
+    /// Whether the packets of its reorder window have come since one of the gaps opened.
     #[inline]
     pub(super) fn has_seen_enough(&self) -> bool {
-        let first = self.gaps.slab.first(&self.state.gaps).map(|index| self.gaps.slab.get(index));
-        first.is_some_and(|gap| {
-            !gap.overdue && self.state.book.packets - gap.opened_packets >= self.policy.reorder_packets
-        })
+        self.state.book.packets >= self.state.gaps.due_packets
     }
 
     /// What is known of behind the reach of a recovery that failed is lost with it.
@@ -317,7 +356,7 @@ impl<O: Outlet> Keeper<'_, O> {
             let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
             self.declare(&gap, loss);
         }
-        self.state.gaps.due_ns = Nanos::MAX;
+        (self.state.gaps.due_ns, self.state.gaps.due_packets) = (Nanos::MAX, u64::MAX);
         self.give_up_the_known(loss);
         self.release();
     }
@@ -443,6 +482,10 @@ impl<O: Outlet> Keeper<'_, O> {
         let lines = self.state.lines;
         for line in (0..RECOVERY_LINE).filter(|line| lines & (1 << line) != 0) {
             let heard_ns = self.state.watch.heard_ns[usize::from(line)];
+            // Nothing has come on it since the source began again.
+            if heard_ns == 0 {
+                continue;
+            }
             let (bit, silent_ns) = (1 << line, self.now.saturating_sub(heard_ns));
             let watch = &mut self.state.watch;
             let book = &mut self.state.book.lines[usize::from(line)];

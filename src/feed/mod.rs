@@ -15,6 +15,8 @@ mod inlets;
 mod intake;
 mod keeper;
 mod lateness;
+#[cfg(test)]
+mod model;
 mod naming;
 mod notice;
 mod policy;

@@ -8,7 +8,7 @@ use super::sequence::EpochBegin;
 use super::{Accepted, EndpointIndex, NoStream, Outlet, StreamTable};
 use crate::event::{Marks, MessageReject, Nanos};
 use crate::ledger::MessageBook;
-use crate::limits::{RECOVERY_LINE, SEQUENCE_NUMBER_MAX};
+use crate::limits::{RECOVERY_LINE, SEQUENCE_NUMBER_MAX, SEQUENCE_WINDOW};
 use crate::wire::{Message, Numbering, Run, RunKind, Visitor};
 
 /// What was decided for the run at hand, so for all its messages.
@@ -196,7 +196,8 @@ impl<'a, O: Outlet> Visit<'a, O> {
         if by_reset && !begins && sequence != run.sequence {
             return Followed::Present;
         }
-        // The first number is that of a new round.
+        // The first number is that of a new round, which nothing is added to.
+        let sequence = if begins { run.sequence } else { sequence };
         let (session, send_ns) = (run.session, run.send_ns);
         let begin = EpochBegin { sequence: run.sequence, session, send_ns, by_reset, line };
         let is_restart = run.kind == RunKind::Heartbeat
@@ -230,8 +231,12 @@ impl<'a, O: Outlet> Visit<'a, O> {
     /// Measures how late a copy is, where the stream has lines to compare.
     #[inline]
     fn measure(&mut self, sequence: u64, verdict: Verdict) {
-        if let Some(lateness) = &mut self.table.stream_mut(self.accepted.stream).lateness {
+        let state = self.table.stream_mut(self.accepted.stream);
+        let next = state.sequencer.next();
+        if let Some(lateness) = &mut state.lateness {
             match verdict {
+                // Windows may be wider than the ring of times, where a newer number has the place.
+                _ if next.saturating_sub(sequence) > SEQUENCE_WINDOW => {}
                 Verdict::New(_) | Verdict::Held => lateness.first(sequence, self.accepted.wire_ns),
                 Verdict::Duplicate => lateness.copy(sequence, self.accepted.line, self.accepted.wire_ns),
                 Verdict::Stale | Verdict::Beyond | Verdict::Doubted => {}
@@ -273,12 +278,25 @@ impl<'a, O: Outlet> Visit<'a, O> {
         }
     }
 
+    #[inline]
+    fn deliver(&mut self, message: &Message<'_>, marks: Marks) {
+        self.accepted.marks = marks;
+        let fate = self.outlet.accept(message, &self.accepted);
+        self.count(fate);
+    }
+
     /// Holds a message back. Without room, all gaps in front of the newest number are given up, so that it goes on.
     #[cold]
     #[inline(never)]
     fn hold(&mut self, message: &Message<'_>) {
         let sequence = message.sequence;
-        self.accepted.marks = Marks::HELD;
+        let keeper = self.keeper();
+        if !keeper.holds_back(sequence) {
+            // For want of room for an earlier message of this number, the gaps in front of it were given up.
+            let marks = keeper.marks_of(sequence);
+            return self.deliver(message, marks);
+        }
+        self.accepted.marks = keeper.marks_held();
         let fate = match self.outlet.hold(message, &self.accepted) {
             Ok(held) => {
                 self.keeper().keep(sequence, held);
@@ -289,8 +307,8 @@ impl<'a, O: Outlet> Visit<'a, O> {
             {
                 let mut keeper = self.keeper();
                 keeper.lose_all(super::notice::Loss::NoRoom);
-                self.accepted.marks = keeper.state.sequencer.standing.and(Marks::AFTER_GAP);
-                self.outlet.accept(message, &self.accepted)
+                let marks = keeper.marks_of(sequence);
+                return self.deliver(message, marks);
             }
             Err(reason) => Err(reason),
         };
@@ -368,11 +386,7 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
         state.book.by_type.add(message.kind);
         let message = &Message { sequence, ..*message };
         match verdict {
-            Verdict::New(marks) => {
-                self.accepted.marks = marks;
-                let fate = self.outlet.accept(message, &self.accepted);
-                self.count(fate);
-            }
+            Verdict::New(marks) => self.deliver(message, marks),
             Verdict::Held => self.hold(message),
             Verdict::Duplicate => {
                 state.book.duplicates += 1;
