@@ -58,6 +58,8 @@ pub(super) struct GapList {
     tail: u32,
     // Where the last number was filled in: the next one is nearly always there or just behind.
     hint: u32,
+    // The first one that may not be given up yet: those before it are, and have no deadlines.
+    pending: u32,
     /// When the next of its deadlines is over.
     pub(super) due_ns: Nanos,
     /// How many packets the stream will have had when the next of its reorder windows is over by them.
@@ -66,7 +68,7 @@ pub(super) struct GapList {
 
 impl Default for GapList {
     fn default() -> GapList {
-        GapList { head: NIL, tail: NIL, hint: NIL, due_ns: Nanos::MAX, due_packets: u64::MAX }
+        GapList { head: NIL, tail: NIL, hint: NIL, pending: NIL, due_ns: Nanos::MAX, due_packets: u64::MAX }
     }
 }
 
@@ -151,6 +153,14 @@ impl GapSlab {
         self.at(index).map(|gap| gap.next).filter(|next| *next != NIL)
     }
 
+    /// The index of the first gap that may have a deadline. Passes by those that are given up.
+    pub(super) fn first_pending(&self, list: &mut GapList) -> Option<u32> {
+        while self.at(list.pending)?.given_up.is_some() {
+            list.pending = self.get(list.pending).next;
+        }
+        Some(list.pending)
+    }
+
     /// A gap of a list.
     pub(super) fn get(&self, index: u32) -> &Gap {
         &self.entries[index as usize]
@@ -219,6 +229,9 @@ impl GapSlab {
             next,
         };
         self.open += 1;
+        if previous == NIL || (next == NIL && list.pending == NIL) {
+            list.pending = index;
+        }
         match self.entries.get_mut(previous as usize) {
             Some(gap) => gap.next = index,
             None => list.head = index,
@@ -243,6 +256,9 @@ impl GapSlab {
         }
         if list.hint == index {
             list.hint = gap.next;
+        }
+        if list.pending == index {
+            list.pending = gap.next;
         }
         self.entries[index as usize].next = self.free;
         self.free = index;
@@ -340,8 +356,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    const OPENING: Opening =
-        Opening { now: 7, packets: 3, line: 1, joins_from_ns: 0, joins_from_packets: 0 };
+    const OPENING: Opening = Opening { now: 7, packets: 3, line: 1, joins_from_ns: 0, joins_from_packets: 0 };
 
     fn missing(slab: &GapSlab, list: &GapList) -> Vec<u64> {
         slab.iter(list).flat_map(|gap| gap.from..gap.to).collect()

@@ -73,7 +73,10 @@ impl<O: Outlet> Keeper<'_, O> {
                 if !missing.is_empty() {
                     self.open(missing);
                 }
-                Verdict::New(self.marks().and(Marks::OUT_OF_ORDER))
+                if self.state.sequencer.is_overtaken(sequence) {
+                    return Verdict::New(self.marks().and(Marks::OUT_OF_ORDER));
+                }
+                Verdict::New(self.marks())
             }
             Arrival::Copy => Verdict::Duplicate,
             Arrival::Stale => Verdict::Stale,
@@ -137,14 +140,7 @@ impl<O: Outlet> Keeper<'_, O> {
             self.know_of(sequence + 1);
             return false;
         }
-        // The oldest gaps only, as many as it takes: a line may be just about to close the younger ones.
-        while let Some(index) = self.gaps.slab.first(&self.state.gaps)
-            && self.state.hold.as_ref().is_some_and(|ring| sequence >= ring.cursor.saturating_add(window))
-        {
-            let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
-            self.declare(&gap, Loss::WindowPassed);
-            self.release();
-        }
+        self.pass_gaps(sequence);
         if self.state.hold.is_some() {
             return true;
         }
@@ -154,6 +150,19 @@ impl<O: Outlet> Keeper<'_, O> {
             self.lose(skipped, Loss::WindowPassed);
         }
         true
+    }
+
+    /// Gives up what an in-order stream can't wait for if it goes on with `sequence`: the oldest gaps only, as many as it
+    /// takes, for a line may be just about to close the younger ones.
+    fn pass_gaps(&mut self, sequence: u64) {
+        let window = self.window();
+        while let Some(index) = self.gaps.slab.first(&self.state.gaps)
+            && self.state.hold.as_ref().is_some_and(|ring| sequence >= ring.cursor.saturating_add(window))
+        {
+            let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
+            self.declare(&gap, Loss::WindowPassed);
+            self.release();
+        }
     }
 
     /// A heartbeat, or the end of a session, names the next number.
@@ -166,6 +175,8 @@ impl<O: Outlet> Keeper<'_, O> {
         if self.policy.is_in_order() && self.policy.recovers() && self.borrow_ring(next) {
             return self.know_of(sequence);
         }
+        // What is held back must not be left behind by the window.
+        self.pass_gaps(sequence - 1);
         let skipped = self.state.sequencer.announce_next(sequence, &mut self.state.book);
         self.open(skipped);
     }
@@ -290,7 +301,7 @@ impl<O: Outlet> Keeper<'_, O> {
     #[inline(never)]
     pub(super) fn expire(&mut self) {
         let loss = if self.policy.recovers() { Loss::RecoveryGaveUp } else { Loss::ReorderWindow };
-        let (mut at, mut gave_up) = (self.gaps.slab.first(&self.state.gaps), false);
+        let (mut at, mut gave_up) = (self.gaps.slab.first_pending(&mut self.state.gaps), false);
         let (mut due_ns, mut due_packets) = (Nanos::MAX, u64::MAX);
         let packets = self.state.book.packets;
         while let Some(index) = at {
@@ -319,8 +330,9 @@ impl<O: Outlet> Keeper<'_, O> {
         if gave_up {
             if self.state.gaps.is_empty() {
                 self.give_up_the_known(loss);
+            } else {
+                self.release();
             }
-            self.release();
         }
     }
 
@@ -342,9 +354,13 @@ impl<O: Outlet> Keeper<'_, O> {
         self.state.book.packets >= self.state.gaps.due_packets
     }
 
-    /// What is known of behind the reach of a recovery that failed is lost with it.
+    /// What is known of behind the reach of a recovery that failed is lost with it. What is held back goes first: the
+    /// window would leave it behind.
     fn give_up_the_known(&mut self, loss: Loss) {
-        let known_next = self.state.hold.as_ref().map_or(0, |ring| ring.known_next);
+        let next = self.state.sequencer.next();
+        let known_next =
+            self.state.hold.as_mut().map_or(0, |ring| std::mem::replace(&mut ring.known_next, next));
+        self.release();
         let skipped = self.state.sequencer.announce_next(known_next, &mut self.state.book);
         self.lose(skipped, loss);
     }
@@ -358,7 +374,6 @@ impl<O: Outlet> Keeper<'_, O> {
         }
         (self.state.gaps.due_ns, self.state.gaps.due_packets) = (Nanos::MAX, u64::MAX);
         self.give_up_the_known(loss);
-        self.release();
     }
 
     /// Holds back the message that is with the outlet at `held`.
@@ -422,9 +437,9 @@ impl<O: Outlet> Keeper<'_, O> {
     /// Begins an epoch; the one before is over, and all that was missing of it lost.
     #[cold]
     pub(super) fn begin_epoch(&mut self, mut begin: EpochBegin) {
-        let was_stale = self.state.sequencer.standing.has(Marks::STALE);
         let is_first = !self.state.sequencer.started();
         self.lose_all(Loss::EpochEnded);
+        let was_stale = self.state.sequencer.standing.has(Marks::STALE);
         self.state.backfill_until = 0;
         if self.policy.backfill && self.policy.recovers() && begin.sequence > 1 {
             self.state.backfill_until = begin.sequence;

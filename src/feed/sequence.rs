@@ -264,6 +264,9 @@ impl Sequencer {
             let place = self.place(earlier);
             self.masks[place] = 0;
         }
+        if self.silent_from == self.first {
+            self.silent_from = sequence;
+        }
         self.first = sequence;
     }
 
@@ -349,7 +352,7 @@ impl Sequencer {
         self.session = begin.session;
         self.started = true;
         self.ended = false;
-        self.skipped = false;
+        (self.skipped, self.silent_from) = (true, begin.sequence);
         self.lost_last = 0;
         self.standing = Marks::NONE;
         self.epoch_began_by_reset = begin.by_reset;

@@ -372,10 +372,7 @@ impl<O: Outlet> Visitor for Visit<'_, O> {
                 self.arrive(sequence)
             }
             PacketVerdict::Whole(verdict) => verdict,
-            PacketVerdict::OtherSession => {
-                self.keeper().doubt_message(sequence);
-                Verdict::New(Marks::NONE)
-            }
+            PacketVerdict::OtherSession => self.keeper().doubt_message(sequence),
             PacketVerdict::BadSequence => return self.refuse(MessageReject::BadField),
             PacketVerdict::UnknownUnit => return self.refuse(MessageReject::UnknownUnit),
             PacketVerdict::NoRun | PacketVerdict::NoPlace => return,
