@@ -2,7 +2,10 @@
 
 mod wire_captures;
 
-use sluice::event::{Priority, Protocol};
+use etherparse::PacketBuilder;
+use sluice::event::{ClockKind, Destination, LinkType, Marks, MessageReject, Priority, Protocol};
+use sluice::feed::{Accepted, Delivery, FeedLine, FeedPolicy, HeldCopies, Intake, IntakeSettings, Outlet};
+use sluice::wire::Message;
 use sluice::wire::harness::{exercise, exercise_itch_file, exercise_link, exercise_stream};
 use sluice::wire::{native_v2, soupbin};
 
@@ -186,6 +189,123 @@ fn itch_files_take_damage() {
             let damaged = noise.damage(head);
             let piece = 1 + noise.below(200);
             assert_eq!(exercise_itch_file(&damaged, piece), exercise_itch_file(&damaged, usize::MAX));
+        }
+    }
+}
+
+/// Holds back a few messages only, so that room runs out.
+#[derive(Default)]
+struct Few {
+    held: HeldCopies,
+    accepted: u64,
+    released: u64,
+}
+
+impl Outlet for Few {
+    fn accept(&mut self, _: &Message<'_>, _: &Accepted) -> Result<(), MessageReject> {
+        self.accepted += 1;
+        Ok(())
+    }
+
+    fn hold(&mut self, message: &Message<'_>, accepted: &Accepted) -> Result<u32, MessageReject> {
+        if self.held.len() >= 40 {
+            return Err(MessageReject::PoolExhausted);
+        }
+        self.held.hold(message, accepted)
+    }
+
+    fn release(&mut self, held: u32, _: Marks) {
+        self.held.release(held, |_, _| self.released += 1);
+    }
+}
+
+/// An intake of one feed with two lines, of that protocol.
+fn intake(protocol: Protocol, delivery: Delivery, window: u64) -> Intake {
+    let line = |line: u8| FeedLine {
+        feed: 0,
+        feed_name: "feed".to_owned(),
+        line_name: line.to_string(),
+        line,
+        destination: Destination::v4([233, 0, 0, line], 26_477),
+        source: None,
+        protocol,
+    };
+    let policy =
+        FeedPolicy { delivery, window, reorder_ns: 50_000, reorder_packets: 20, ..FeedPolicy::default() };
+    Intake::allocate(&IntakeSettings {
+        lines: vec![line(0), line(1)],
+        policies: vec![policy],
+        admit_unknown: false,
+        streams_max: 40,
+        endpoints_max: 4,
+        ..IntakeSettings::default()
+    })
+}
+
+/// Takes the packets on both lines, now in order, now not, with steps of time in between, damaged now and then; all that
+/// is accepted must be delivered once the end has come, and the books must balance.
+fn feed_with(noise: &mut Noise, protocol: Protocol, packets: &[Vec<u8>], delivery: Delivery, window: u64) {
+    let mut intake = intake(protocol, delivery, window);
+    let mut outlet = Few::default();
+    let mut time_ns = 1_700_000_000_000_000_000;
+    let mut place = 0;
+    for round in 0..1_500 {
+        place = match noise.below(8) {
+            0 => noise.below(packets.len()),
+            1 => place.saturating_sub(noise.below(6)),
+            _ => (place + noise.below(3)) % packets.len(),
+        };
+        let packet = match noise.below(12) {
+            0 => noise.packet(200),
+            1..4 => noise.damage(&packets[place]),
+            _ => packets[place].clone(),
+        };
+        time_ns = match noise.below(20) {
+            0 => time_ns - 1_000_000,
+            1 => time_ns + 100_000,
+            2 => time_ns + 20_000_000_000,
+            _ => time_ns + 1_000,
+        };
+        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [1, 0, 0x5e, 0, 0, 0])
+            .ipv4([192, 0, 2, 1], [233, 0, 0, noise.below(2) as u8], 16)
+            .udp(40_000, 26_477);
+        let mut frame = Vec::new();
+        builder.write(&mut frame, &packet).expect("memory can be written");
+        intake.take(&frame, LinkType::Ethernet, time_ns, ClockKind::Capture, &mut outlet);
+        if round % 500 == 499 {
+            intake.begin_again(&mut outlet);
+        }
+    }
+    intake.finish_gaps(&mut outlet);
+    assert_eq!((outlet.held.len(), intake.open_gaps()), (0, 0), "{protocol} {delivery:?}");
+    let messages = &intake.messages;
+    assert_eq!(messages.accepted, outlet.accepted + outlet.released, "{protocol} {delivery:?}");
+    let rejected: u64 = messages.rejected.iter().sum();
+    let fates = messages.accepted + messages.duplicate + messages.stale + messages.heartbeat + rejected;
+    assert_eq!(messages.decoded, fates, "{protocol} {delivery:?}");
+    for stream in intake.settle() {
+        assert!(stream.book.balanced(), "{protocol} {delivery:?} {:?}", stream.book);
+    }
+}
+
+#[test]
+fn streams_stand_hostile_numbers_under_every_policy() {
+    let mut noise = Noise(0x5eed_0006);
+    for delivery in [Delivery::AsArrived, Delivery::InOrder] {
+        for window in [64, 4_096, 65_536] {
+            for (protocol, packet) in WRITTEN.into_iter().skip(1) {
+                let numbered = |number: u32| {
+                    let mut packet = packet.to_vec();
+                    packet[4..8].copy_from_slice(&number.to_le_bytes());
+                    packet
+                };
+                let packets: Vec<Vec<u8>> = (1..300).map(|number| numbered(2 * number)).collect();
+                feed_with(&mut noise, protocol, &packets, delivery, window);
+            }
+            for (protocol, name) in REAL {
+                let Some(packets) = wire_captures::payloads(name) else { continue };
+                feed_with(&mut noise, protocol, &packets[..packets.len().min(400)], delivery, window);
+            }
         }
     }
 }

@@ -3,8 +3,6 @@
 //! Invariant: both lines carry the same packets, so that the second copy of each is nothing but a copy; and everything is
 //! in memory before a clock starts.
 
-#![expect(clippy::print_stdout, reason = "a bench tells what it leaves out")]
-
 use crate::captures::{self, Frames};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};

@@ -291,9 +291,7 @@ impl Outlet for EventOutlet {
 
     fn release(&mut self, held: u32, marks: Marks) {
         let Some((mut ticket, class)) = self.held.take(held) else { return };
-        let header = self.pool.header_mut(&mut ticket);
-        let by_recovery = header.line == crate::limits::RECOVERY_LINE;
-        header.marks = if by_recovery { marks.and(Marks::RECOVERED).0 } else { marks.0 };
+        self.pool.header_mut(&mut ticket).marks |= marks.0;
         self.stage(ticket, class);
     }
 

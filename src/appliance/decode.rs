@@ -60,6 +60,7 @@ impl Outlet for Count<'_> {
         let listing = &mut self.listing;
         self.held.release(held, |message, accepted| {
             if let Some(listing) = listing {
+                let marks = marks.and(accepted.marks);
                 listing(message, &Accepted { marks, ..*accepted });
             }
         });

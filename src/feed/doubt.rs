@@ -7,6 +7,7 @@ use super::keeper::{Keeper, Verdict};
 use super::sequence::EpochBegin;
 use super::{Outlet, StreamState};
 use crate::event::{Marks, Nanos};
+use crate::limits::SEQUENCE_WINDOW;
 
 /// A place that one packet says the stream has moved to.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +44,16 @@ impl Doubt {
 }
 
 impl StreamState {
-    /// Whether a number is farther ahead than its window.
+    /// How far ahead numbers are believed. Small windows don't make a loss of some packets incredible.
+    #[inline]
+    fn believable_reach(&self) -> u64 {
+        self.sequencer.window().max(SEQUENCE_WINDOW)
+    }
+
+    /// Whether a number is farther ahead than is believed at once.
     #[inline]
     pub(super) fn is_far_ahead(&self, sequence: u64) -> bool {
-        sequence >= self.sequencer.next().saturating_add(self.sequencer.window())
+        sequence >= self.sequencer.next().saturating_add(self.believable_reach())
     }
 
     /// Whether a number is farther behind than its window, in the packet right behind the first one of the epoch, or the
@@ -75,7 +82,7 @@ impl<O: Outlet> Keeper<'_, O> {
     #[inline(never)]
     fn doubt_far(&mut self, sequence: u64, is_announced: bool) -> Option<Verdict> {
         let session = self.state.sequencer.session();
-        let (window, packets) = (self.state.sequencer.window(), self.state.book.packets);
+        let (window, packets) = (self.state.believable_reach(), self.state.book.packets);
         match &mut self.state.doubt {
             Some(doubt) if doubt.is_borne_out(session, sequence, window, packets) => {
                 let doubt = *doubt;
@@ -135,19 +142,25 @@ impl<O: Outlet> Keeper<'_, O> {
         true
     }
 
-    /// A message of a doubted session.
+    /// Whether what a session's first packet brings waits for what is recovered in front of it, which must be believed.
+    fn is_backfilled_in_order(&self) -> bool {
+        self.policy.is_in_order() && self.policy.backfill && self.policy.recovers()
+    }
+
+    /// A message of a doubted session. It is new, but where its session is to be delivered from its first number on.
     #[cold]
-    pub(super) fn doubt_message(&mut self, sequence: u64) {
+    pub(super) fn doubt_message(&mut self, sequence: u64) -> Verdict {
         self.state.book.doubted += 1;
         if let Some(doubt) = &mut self.state.doubt
             && (doubt.first..doubt.first + RUN_MAX).contains(&sequence)
         {
             (doubt.next, doubt.is_announced) = (sequence + 1, false);
         }
+        if self.is_backfilled_in_order() { Verdict::Doubted } else { Verdict::New(Marks::NONE) }
     }
 
     /// The stream has moved; what its first packet there brought has been delivered, but for in-order streams that stayed
-    /// in their session.
+    /// in their session, or recover it from its first number on.
     #[cold]
     fn believe(&mut self, doubt: Doubt) {
         self.state.doubt = None;
@@ -167,7 +180,8 @@ impl<O: Outlet> Keeper<'_, O> {
         } else {
             self.announce(doubt.first);
         }
-        if !doubt.is_announced && (is_session || !self.policy.is_in_order()) {
+        let was_delivered = !self.policy.is_in_order() || (is_session && !self.is_backfilled_in_order());
+        if !doubt.is_announced && was_delivered {
             for sequence in doubt.first..doubt.next {
                 // Counted as seen; it was delivered when it came.
                 let _ = self.state.sequencer.arrive(sequence, doubt.line, &mut self.state.book);

@@ -58,13 +58,17 @@ pub(super) struct GapList {
     tail: u32,
     // Where the last number was filled in: the next one is nearly always there or just behind.
     hint: u32,
+    // The first one that may not be given up yet: those before it are, and have no deadlines.
+    pending: u32,
     /// When the next of its deadlines is over.
     pub(super) due_ns: Nanos,
+    /// How many packets the stream will have had when the next of its reorder windows is over by them.
+    pub(super) due_packets: u64,
 }
 
 impl Default for GapList {
     fn default() -> GapList {
-        GapList { head: NIL, tail: NIL, hint: NIL, due_ns: Nanos::MAX }
+        GapList { head: NIL, tail: NIL, hint: NIL, pending: NIL, due_ns: Nanos::MAX, due_packets: u64::MAX }
     }
 }
 
@@ -81,6 +85,9 @@ pub(super) struct Opening {
     pub(super) now: Nanos,
     pub(super) packets: u64,
     pub(super) line: u8,
+    /// It may become part of a gap that was opened then or later, by time and by packets.
+    pub(super) joins_from_ns: Nanos,
+    pub(super) joins_from_packets: u64,
 }
 
 /// A number came out of a gap.
@@ -146,6 +153,14 @@ impl GapSlab {
         self.at(index).map(|gap| gap.next).filter(|next| *next != NIL)
     }
 
+    /// The index of the first gap that may have a deadline. Passes by those that are given up.
+    pub(super) fn first_pending(&self, list: &mut GapList) -> Option<u32> {
+        while self.at(list.pending)?.given_up.is_some() {
+            list.pending = self.get(list.pending).next;
+        }
+        Some(list.pending)
+    }
+
     /// A gap of a list.
     pub(super) fn get(&self, index: u32) -> &Gap {
         &self.entries[index as usize]
@@ -177,6 +192,8 @@ impl GapSlab {
         if let Some(last) = self.entries.get_mut(list.tail as usize)
             && last.to == range.start
             && !last.overdue
+            && last.opened_ns >= opening.joins_from_ns
+            && last.opened_packets >= opening.joins_from_packets
         {
             last.to = range.end;
             return Ok(false);
@@ -212,6 +229,9 @@ impl GapSlab {
             next,
         };
         self.open += 1;
+        if previous == NIL || (next == NIL && list.pending == NIL) {
+            list.pending = index;
+        }
         match self.entries.get_mut(previous as usize) {
             Some(gap) => gap.next = index,
             None => list.head = index,
@@ -236,6 +256,9 @@ impl GapSlab {
         }
         if list.hint == index {
             list.hint = gap.next;
+        }
+        if list.pending == index {
+            list.pending = gap.next;
         }
         self.entries[index as usize].next = self.free;
         self.free = index;
@@ -282,7 +305,13 @@ impl GapSlab {
         if sequence + 1 == whole.to {
             return Ok(piece);
         }
-        let opening = Opening { now: whole.opened_ns, packets: whole.opened_packets, line: whole.opened_on };
+        let opening = Opening {
+            now: whole.opened_ns,
+            packets: whole.opened_packets,
+            line: whole.opened_on,
+            joins_from_ns: whole.opened_ns,
+            joins_from_packets: whole.opened_packets,
+        };
         if self.insert(list, sequence + 1..whole.to, opening, index, whole.next).is_err() {
             let lower = *self.get(index);
             let gap = self.get_mut(index);
@@ -327,7 +356,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    const OPENING: Opening = Opening { now: 7, packets: 3, line: 1 };
+    const OPENING: Opening = Opening { now: 7, packets: 3, line: 1, joins_from_ns: 0, joins_from_packets: 0 };
 
     fn missing(slab: &GapSlab, list: &GapList) -> Vec<u64> {
         slab.iter(list).flat_map(|gap| gap.from..gap.to).collect()

@@ -77,7 +77,7 @@ pub trait Outlet {
         true
     }
 
-    /// The message at a place waits no longer; what its place in the sequence means now is in `marks`.
+    /// The message at a place waits no longer; `marks` are added to those with which it was held back.
     fn release(&mut self, held: u32, marks: Marks) {
         let _ = (held, marks);
     }
@@ -339,6 +339,10 @@ impl Intake {
     pub fn begin_again(&mut self, outlet: &mut impl Outlet) {
         self.finish_gaps(outlet);
         self.table.forget_all();
+        if self.by_capture {
+            // Its times come again, and with them its deadlines.
+            (self.now, self.watch_ns) = (0, 0);
+        }
     }
 
     /// How full the tables are.

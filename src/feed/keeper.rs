@@ -10,7 +10,7 @@ use super::policy::FeedPolicy;
 use super::sequence::{Arrival, EpochBegin};
 use super::{Outlet, StreamState};
 use crate::event::{Marks, Nanos};
-use crate::limits::{LINES_MAX, RECOVERY_LINE};
+use crate::limits::RECOVERY_LINE;
 use std::ops::Range;
 
 /// What is done with a message.
@@ -57,7 +57,7 @@ impl<O: Outlet> Keeper<'_, O> {
         let arrival = self.state.sequencer.arrive(sequence, self.line, &mut self.state.book);
         match arrival {
             Arrival::Next if self.state.sequencer.holding => Verdict::Held,
-            Arrival::Next => Verdict::New(self.marks()),
+            Arrival::Next => Verdict::New(self.marks_of(sequence)),
             Arrival::Behind(skipped) => {
                 self.open(skipped);
                 if self.state.sequencer.holding {
@@ -73,7 +73,10 @@ impl<O: Outlet> Keeper<'_, O> {
                 if !missing.is_empty() {
                     self.open(missing);
                 }
-                Verdict::New(self.marks().and(Marks::OUT_OF_ORDER))
+                if self.state.sequencer.is_overtaken(sequence) {
+                    return Verdict::New(self.marks().and(Marks::OUT_OF_ORDER));
+                }
+                Verdict::New(self.marks())
             }
             Arrival::Copy => Verdict::Duplicate,
             Arrival::Stale => Verdict::Stale,
@@ -85,15 +88,42 @@ impl<O: Outlet> Keeper<'_, O> {
         if self.line == RECOVERY_LINE { standing.and(Marks::RECOVERED) } else { standing }
     }
 
+    /// Marks of a number that is delivered now, and behind none that is higher.
+    pub(super) fn marks_of(&self, sequence: u64) -> Marks {
+        if self.state.sequencer.is_after_gap(sequence) {
+            self.marks().and(Marks::AFTER_GAP)
+        } else {
+            self.marks()
+        }
+    }
+
+    /// Marks of a message that is held back now; further ones are added when it is released.
+    pub(super) fn marks_held(&self) -> Marks {
+        if self.line == RECOVERY_LINE { Marks::HELD.and(Marks::RECOVERED) } else { Marks::HELD }
+    }
+
+    /// Whether messages of that number are to wait.
+    pub(super) fn holds_back(&self, sequence: u64) -> bool {
+        self.state.hold.as_ref().is_some_and(|ring| ring.cursor <= sequence)
+    }
+
+    /// The most numbers that are held back: no more than are remembered.
+    pub(super) fn window(&self) -> u64 {
+        self.policy.window.min(self.state.sequencer.window())
+    }
+
     fn deliver_late(&mut self, sequence: u64) -> Verdict {
         match &mut self.state.hold {
             Some(ring) if ring.cursor == sequence => {
                 // What follows it is released when all of its own messages are through.
                 ring.cursor += 1;
-                Verdict::New(self.marks())
+                Verdict::New(self.marks_of(sequence))
             }
             Some(_) => Verdict::Held,
-            None => Verdict::New(self.marks().and(Marks::OUT_OF_ORDER)),
+            None if self.state.sequencer.is_overtaken(sequence) => {
+                Verdict::New(self.marks_of(sequence).and(Marks::OUT_OF_ORDER))
+            }
+            None => Verdict::New(self.marks_of(sequence)),
         }
     }
 
@@ -108,7 +138,7 @@ impl<O: Outlet> Keeper<'_, O> {
             return self.know_of(sequence);
         }
         if self.policy.is_in_order() {
-            // What is held back must not fall out of the window.
+            // What is held back must not be left behind by the window.
             self.bring_into_reach(sequence - 1);
         }
         let skipped = self.state.sequencer.announce_next(sequence, &mut self.state.book);
@@ -117,9 +147,10 @@ impl<O: Outlet> Keeper<'_, O> {
 
     /// The stream has numbers up to `known_next`: a gap is opened for as many as can be held back behind it.
     pub(super) fn know_of(&mut self, known_next: u64) {
+        let window = self.window();
         let Some(ring) = &mut self.state.hold else { return };
         ring.known_next = ring.known_next.max(known_next);
-        let reach = ring.known_next.min(ring.cursor.saturating_add(self.policy.window));
+        let reach = ring.known_next.min(ring.cursor.saturating_add(window));
         let skipped = self.state.sequencer.announce_next(reach, &mut self.state.book);
         if !skipped.is_empty() {
             self.open(skipped);
@@ -139,13 +170,23 @@ impl<O: Outlet> Keeper<'_, O> {
         if self.policy.is_in_order() && !self.borrow_ring(skipped.start) {
             return self.lose(skipped, Loss::NoRoom);
         }
-        let opening = Opening { now: self.now, packets: self.state.book.packets, line: self.line };
+        let packets = self.state.book.packets;
+        let opening = Opening {
+            now: self.now,
+            packets,
+            line: self.line,
+            // What joins an older gap shares its deadline, so that it has three quarters of its time at least.
+            joins_from_ns: self.now.saturating_sub(self.policy.reorder_ns / 4),
+            joins_from_packets: packets.saturating_sub(self.policy.reorder_packets / 4),
+        };
         match self.gaps.slab.open(&mut self.state.gaps, skipped.clone(), opening) {
             Ok(is_own) => self.state.book.gaps_opened += u64::from(is_own),
             Err(_) => return self.lose(skipped, Loss::NoRoom),
         }
         let due_ns = self.now.saturating_add(self.policy.reorder_ns);
+        let due_packets = packets.saturating_add(self.policy.reorder_packets);
         self.state.gaps.due_ns = self.state.gaps.due_ns.min(due_ns);
+        self.state.gaps.due_packets = self.state.gaps.due_packets.min(due_packets);
         self.gaps.watch(self.stream, self.state);
     }
 
@@ -224,15 +265,19 @@ impl<O: Outlet> Keeper<'_, O> {
     #[inline(never)]
     pub(super) fn expire(&mut self) {
         let loss = if self.policy.recovers() { Loss::RecoveryGaveUp } else { Loss::ReorderWindow };
-        let (mut at, mut due_ns, mut gave_up) = (self.gaps.slab.first(&self.state.gaps), Nanos::MAX, false);
+        let (mut at, mut gave_up) = (self.gaps.slab.first_pending(&mut self.state.gaps), false);
+        let (mut due_ns, mut due_packets) = (Nanos::MAX, u64::MAX);
+        let packets = self.state.book.packets;
         while let Some(index) = at {
             at = self.gaps.slab.after(index);
-            let packets = self.state.book.packets;
             let gap = self.gaps.slab.get_mut(index);
             let reordered_ns = gap.opened_ns.saturating_add(self.policy.reorder_ns);
             gap.overdue |= self.now >= reordered_ns
                 || packets.saturating_sub(gap.opened_packets) >= self.policy.reorder_packets;
             let lost_ns = self.policy.lost_ns(gap.opened_ns);
+            if !gap.overdue {
+                due_packets = due_packets.min(gap.opened_packets.saturating_add(self.policy.reorder_packets));
+            }
             if !gap.overdue || (self.policy.recovers() && self.now < lost_ns) {
                 due_ns = due_ns.min(if gap.overdue { lost_ns } else { reordered_ns });
             } else if self.policy.is_in_order() {
@@ -245,12 +290,13 @@ impl<O: Outlet> Keeper<'_, O> {
                 self.make_stale(last);
             }
         }
-        self.state.gaps.due_ns = due_ns;
+        (self.state.gaps.due_ns, self.state.gaps.due_packets) = (due_ns, due_packets);
         if gave_up {
             if self.state.gaps.is_empty() {
                 self.give_up_the_known(loss);
+            } else {
+                self.release();
             }
-            self.release();
         }
     }
 
@@ -266,20 +312,18 @@ impl<O: Outlet> Keeper<'_, O> {
         }
     }
 
-    /// Whether the packets of its reorder window have come since the oldest gap opened.
+    /// Whether the packets of its reorder window have come since one of the gaps opened.
     #[inline]
     pub(super) fn has_seen_enough(&self) -> bool {
-        let first = self.gaps.slab.first(&self.state.gaps).map(|index| self.gaps.slab.get(index));
-        first.is_some_and(|gap| {
-            !gap.overdue && self.state.book.packets - gap.opened_packets >= self.policy.reorder_packets
-        })
+        self.state.book.packets >= self.state.gaps.due_packets
     }
 
-    /// What is known of behind the reach of a recovery that failed is lost with it. No gap is open any more.
+    /// What is known of behind the reach of a recovery that failed is lost with it. What is held back goes first: the
+    /// window would leave it behind.
     fn give_up_the_known(&mut self, loss: Loss) {
+        let next = self.state.sequencer.next();
         let known_next =
-            self.state.hold.as_mut().map_or(0, |ring| std::mem::replace(&mut ring.known_next, ring.cursor));
-        // First, for the window may leave behind what is held back.
+            self.state.hold.as_mut().map_or(0, |ring| std::mem::replace(&mut ring.known_next, next));
         self.release();
         let skipped = self.state.sequencer.announce_next(known_next, &mut self.state.book);
         self.lose(skipped, loss);
@@ -292,9 +336,8 @@ impl<O: Outlet> Keeper<'_, O> {
             let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
             self.declare(&gap, loss);
         }
-        self.state.gaps.due_ns = Nanos::MAX;
+        (self.state.gaps.due_ns, self.state.gaps.due_packets) = (Nanos::MAX, u64::MAX);
         self.give_up_the_known(loss);
-        self.release();
     }
 
     /// Holds back the message that is with the outlet at `held`.
@@ -358,9 +401,9 @@ impl<O: Outlet> Keeper<'_, O> {
     /// Begins an epoch; the one before is over, and all that was missing of it lost.
     #[cold]
     pub(super) fn begin_epoch(&mut self, mut begin: EpochBegin) {
-        let was_stale = self.state.sequencer.standing.has(Marks::STALE);
         let is_first = !self.state.sequencer.started();
         self.lose_all(Loss::EpochEnded);
+        let was_stale = self.state.sequencer.standing.has(Marks::STALE);
         self.state.backfill_until = 0;
         if self.policy.backfill && self.policy.recovers() && begin.sequence > 1 {
             self.state.backfill_until = begin.sequence;
@@ -411,53 +454,5 @@ impl<O: Outlet> Keeper<'_, O> {
             self.tell(Event::Fresh { by_snapshot: true });
         }
         self.release();
-    }
-
-    /// A packet has come on the line, which was taken for silent or dead.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn heard(&mut self) {
-        let line = usize::from(self.line);
-        let watch = &mut self.state.watch;
-        let before = std::mem::replace(&mut watch.heard_ns[line], self.now);
-        if (watch.silent | watch.dead) & (1 << line) != 0 {
-            watch.silent &= !(1 << line);
-            watch.dead &= !(1 << line);
-            // 0 where all were silent meanwhile.
-            let silent_ns = if before == 0 { 0 } else { self.now.saturating_sub(before) };
-            self.tell(Event::LineReturned { silent_ns });
-        }
-    }
-
-    /// Looks for lines that have fallen silent.
-    pub(super) fn watch_lines(&mut self) {
-        let venue = &self.state.watch.heard_ns[..LINES_MAX];
-        let newest = venue.iter().copied().max().unwrap_or(0);
-        let lines = self.state.lines;
-        for line in (0..RECOVERY_LINE).filter(|line| lines & (1 << line) != 0) {
-            let heard_ns = self.state.watch.heard_ns[usize::from(line)];
-            if heard_ns == 0 {
-                // A socket's stream is there before anything has come.
-                continue;
-            }
-            let (bit, silent_ns) = (1 << line, self.now.saturating_sub(heard_ns));
-            let watch = &mut self.state.watch;
-            let book = &mut self.state.book.lines[usize::from(line)];
-            let event = if silent_ns >= self.policy.dead_ns && watch.dead & bit == 0 {
-                watch.dead |= bit;
-                book.deaths += 1;
-                Event::LineDead { silent_ns }
-            } else if newest.saturating_sub(heard_ns) >= self.policy.silent_ns
-                && (watch.silent | watch.dead) & bit == 0
-            {
-                watch.silent |= bit;
-                book.silences += 1;
-                Event::LineSilent { silent_ns }
-            } else {
-                continue;
-            };
-            self.line = line;
-            self.tell(event);
-        }
     }
 }

@@ -32,8 +32,11 @@ impl Lateness {
     #[inline]
     pub fn copy(&mut self, sequence: u64, line: u8, wire_ns: Nanos) {
         let first_ns = self.first_ns[(sequence % SEQUENCE_WINDOW) as usize];
-        if first_ns != 0 {
-            self.lines[usize::from(line)].record(wire_ns.saturating_sub(first_ns));
+        // A recovery is a line, too, but no venue's: how late it is says nothing.
+        if first_ns != 0
+            && let Some(recorder) = self.lines.get_mut(usize::from(line))
+        {
+            recorder.record(wire_ns.saturating_sub(first_ns));
         }
     }
 

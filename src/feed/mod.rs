@@ -16,6 +16,9 @@ mod inlets;
 mod intake;
 mod keeper;
 mod lateness;
+mod line_watch;
+#[cfg(test)]
+mod model;
 mod naming;
 mod notice;
 mod policy;

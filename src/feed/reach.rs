@@ -12,7 +12,7 @@ impl<O: Outlet> Keeper<'_, O> {
     /// Sees to it that an in-order stream can hold back up to `sequence`. False if it can't because what is in front is
     /// being recovered: the number will then be asked for, too.
     pub(super) fn bring_into_reach(&mut self, sequence: u64) -> bool {
-        let window = self.policy.window;
+        let window = self.window();
         let Some(mut loss) = self.out_of_reach(sequence) else { return true };
         let next = self.state.sequencer.next();
         if self.policy.recovers() && self.is_answered() && self.borrow_ring(next) {
@@ -45,7 +45,7 @@ impl<O: Outlet> Keeper<'_, O> {
         let sequencer = &self.state.sequencer;
         let next = sequencer.next();
         let cursor = self.state.hold.as_ref().map_or(next, |ring| ring.cursor);
-        if sequence >= cursor.saturating_add(self.policy.window) {
+        if sequence >= cursor.saturating_add(self.window()) {
             return Some(Loss::WindowPassed);
         }
         // Without a recovery it is taken as far as it goes: what has come once does not come again.

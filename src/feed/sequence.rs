@@ -50,6 +50,9 @@ pub struct Sequencer {
     started: bool,
     /// Whether messages are held back, so that even the next number is not simply delivered.
     pub(super) holding: bool,
+    // Whether numbers right before the next one were only named, and none behind them has come; and from which on.
+    skipped: bool,
+    silent_from: u64,
     /// Marks of everything that is delivered now.
     pub(super) standing: Marks,
     /// Whether numbers before the first one are refused: they can't be delivered in order any more.
@@ -91,6 +94,8 @@ impl Sequencer {
             first: 0,
             started: false,
             holding: false,
+            skipped: false,
+            silent_from: 0,
             standing: Marks::NONE,
             in_order: false,
             lost_last: 0,
@@ -170,7 +175,7 @@ impl Sequencer {
     /// nearly all are.
     #[inline]
     pub(super) fn take_next(&mut self, sequence: u64, line: u8, book: &mut StreamBook) -> bool {
-        if sequence != self.next || self.holding || self.lines & (1 << line) == 0 {
+        if sequence != self.next || self.holding || self.skipped || self.lines & (1 << line) == 0 {
             return false;
         }
         self.advance(1 << line, book);
@@ -217,6 +222,7 @@ impl Sequencer {
         }
         if sequence >= self.next {
             let skipped = self.next..sequence;
+            self.skipped = false;
             self.skip_to(sequence, book);
             self.advance(1 << line, book);
             book.seen += 1;
@@ -274,6 +280,9 @@ impl Sequencer {
             let place = self.place(earlier);
             self.masks[place] = 0;
         }
+        if self.silent_from == self.first {
+            self.silent_from = sequence;
+        }
         self.first = sequence;
     }
 
@@ -317,9 +326,27 @@ impl Sequencer {
     pub(super) fn announce_next(&mut self, sequence: u64, book: &mut StreamBook) -> Range<u64> {
         let skipped = self.next..sequence.max(self.next);
         if !skipped.is_empty() {
+            if !std::mem::replace(&mut self.skipped, true) {
+                self.silent_from = self.next;
+            }
             self.skip_to(sequence, book);
         }
         skipped
+    }
+
+    /// Whether the number right before this one, which has just come, has not come. Of numbers that have left the window
+    /// nothing is known.
+    pub(super) fn is_after_gap(&self, sequence: u64) -> bool {
+        sequence > self.oldest() && !self.has(sequence - 1)
+    }
+
+    /// Whether higher numbers have come before this one, which has just come late: they may as well have been named only.
+    pub(super) fn is_overtaken(&mut self, sequence: u64) -> bool {
+        let is_newest = self.skipped && sequence >= self.silent_from;
+        if is_newest {
+            self.silent_from = sequence + 1;
+        }
+        !is_newest
     }
 
     /// Ends the present epoch, settles its books, and begins one with `sequence` as its next number.
@@ -341,6 +368,7 @@ impl Sequencer {
         self.session = begin.session;
         self.started = true;
         self.ended = false;
+        (self.skipped, self.silent_from) = (true, begin.sequence);
         self.lost_last = 0;
         self.standing = Marks::NONE;
         self.epoch_began_by_reset = begin.by_reset;

@@ -129,6 +129,8 @@ impl Intake {
             _ => piece.visit.run(&UNNUMBERED_RUN),
         }
         let progress = wire::decode_stream(protocol, bytes, unit_bytes_max, &mut piece);
+        // Its last message may have closed a gap, and nothing else would deliver what is held back behind it.
+        piece.visit.finish();
         let ended = match progress.stop {
             Stop::Broken(reason) => Some(reason),
             _ => None,

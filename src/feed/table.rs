@@ -7,6 +7,7 @@ use super::gaps::GapTable;
 use super::holdback::HoldStore;
 use super::keeper::Keeper;
 use super::naming::{self, are_cme_lines};
+use super::streams::LineWatch;
 use super::{
     Endpoint, FeedLine, FeedPolicy, LatenessStore, Outlet, Sequencer, StreamSnapshot, StreamState, TableFacts,
 };
@@ -42,8 +43,9 @@ pub struct StreamTable {
     streams_used: usize,
     stream_index: HashTable<u32>,
     feeds: Vec<Feed>,
-    // The usual one first, then those of configured feeds in their order.
+    // Those of configured feeds in their order, then that of all others, then those of inlets.
     policies: Vec<FeedPolicy>,
+    policy_of_others: u32,
     pub(super) gaps: GapTable,
     holds: HoldStore,
     lateness: LatenessStore,
@@ -73,6 +75,7 @@ impl StreamTable {
             stream_index: HashTable::with_capacity(streams_max),
             feeds: Vec::with_capacity(endpoints_max.max(lines.len())),
             policies: policies.to_owned(),
+            policy_of_others: policies.len().saturating_sub(1) as u32,
             gaps: GapTable::allocate(GAPS_MAX, streams_max),
             holds: HoldStore::for_policies(policies),
             lateness: LatenessStore::allocate(lateness_streams),
@@ -314,7 +317,7 @@ impl StreamTable {
         let protocol = record.protocol?;
         let sibling = self.sibling_feed(&record.destination, protocol, unit, session);
         let feed = sibling.unwrap_or_else(|| {
-            self.feeds.push(Feed::new(None, protocol));
+            self.feeds.push(Feed { policy: self.policy_of_others, ..Feed::new(None, protocol) });
             (self.feeds.len() - 1) as u32
         });
         let line = self.feeds[feed as usize].join(None, record.destination)?;
@@ -463,6 +466,7 @@ impl StreamTable {
     pub(super) fn forget_all(&mut self) {
         for state in &mut self.streams[..self.streams_used] {
             state.sequencer.forget(&mut state.book);
+            state.watch = LineWatch::default();
         }
     }
 

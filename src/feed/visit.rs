@@ -8,7 +8,7 @@ use super::sequence::EpochBegin;
 use super::{Accepted, EndpointIndex, NoStream, Outlet, StreamTable};
 use crate::event::{Marks, MessageReject, Nanos};
 use crate::ledger::{MessageBook, StreamBook};
-use crate::limits::{RECOVERY_LINE, SEQUENCE_NUMBER_MAX};
+use crate::limits::{RECOVERY_LINE, SEQUENCE_NUMBER_MAX, SEQUENCE_WINDOW};
 use crate::wire::{self, Message, Numbering, Run, RunKind, Visitor};
 
 /// What was decided for the run at hand, so for all its messages.
@@ -167,7 +167,8 @@ impl<'a, O: Outlet> Visit<'a, O> {
             return Verdict::New(state.sequencer.standing);
         }
         if state.sequencer.take_copy(sequence, line, &mut state.book) {
-            if let Some(lateness) = &mut state.lateness {
+            let is_timed = state.sequencer.next() - sequence <= SEQUENCE_WINDOW;
+            if let Some(lateness) = state.lateness.as_mut().filter(|_| is_timed) {
                 lateness.copy(sequence, line, wire_ns);
             }
             return Verdict::Duplicate;
@@ -181,7 +182,9 @@ impl<'a, O: Outlet> Visit<'a, O> {
         let verdict = self.keeper().judge(sequence);
         let state = self.table.stream_mut(self.accepted.stream);
         self.releasing = state.sequencer.holding && matches!(verdict, Verdict::New(_));
-        if let Some(lateness) = &mut state.lateness {
+        // Windows may be wider than the ring of times, where a newer number has the place.
+        let is_timed = state.sequencer.next().saturating_sub(sequence) <= SEQUENCE_WINDOW;
+        if let Some(lateness) = state.lateness.as_mut().filter(|_| is_timed) {
             match verdict {
                 Verdict::New(_) | Verdict::Held => lateness.first(sequence, self.accepted.wire_ns),
                 Verdict::Duplicate => lateness.copy(sequence, self.accepted.line, self.accepted.wire_ns),
@@ -213,7 +216,8 @@ impl<'a, O: Outlet> Visit<'a, O> {
         if by_reset && !begins && sequence != run.sequence {
             return Followed::Present;
         }
-        // The first number is that of a new round.
+        // The first number is that of a new round, which nothing is added to.
+        let sequence = if begins { run.sequence } else { sequence };
         let (session, send_ns) = (run.session, run.send_ns);
         let begin = EpochBegin { sequence: run.sequence, session, send_ns, by_reset, line };
         let is_restart = run.kind == RunKind::Heartbeat
@@ -314,8 +318,8 @@ impl<'a, O: Outlet> Visit<'a, O> {
         match self.verdict {
             PacketVerdict::OtherSession => {
                 let sequence = message.sequence.wrapping_add(self.offset);
-                self.keeper().doubt_message(sequence);
-                self.settle(&Message { sequence, ..*message }, Verdict::New(Marks::NONE));
+                let verdict = self.keeper().doubt_message(sequence);
+                self.settle(&Message { sequence, ..*message }, verdict);
             }
             PacketVerdict::Aside => {
                 let marks = self.table.stream_mut(self.accepted.stream).sequencer.standing;
@@ -334,12 +338,25 @@ impl<'a, O: Outlet> Visit<'a, O> {
         }
     }
 
+    #[inline]
+    fn deliver(&mut self, message: &Message<'_>, marks: Marks) {
+        self.accepted.marks = marks;
+        let fate = self.outlet.accept(message, &self.accepted);
+        self.count(fate);
+    }
+
     /// Holds a message back. Without room, all gaps in front of the newest number are given up, so that it goes on.
     #[cold]
     #[inline(never)]
     fn hold(&mut self, message: &Message<'_>) {
         let sequence = message.sequence;
-        self.accepted.marks = Marks::HELD;
+        let keeper = self.keeper();
+        if !keeper.holds_back(sequence) {
+            // For want of room for an earlier message of this number, the gaps in front of it were given up.
+            let marks = keeper.marks_of(sequence);
+            return self.deliver(message, marks);
+        }
+        self.accepted.marks = keeper.marks_held();
         let fate = match self.outlet.hold(message, &self.accepted) {
             Ok(held) => {
                 self.keeper().keep(sequence, held);
@@ -350,8 +367,8 @@ impl<'a, O: Outlet> Visit<'a, O> {
             {
                 let mut keeper = self.keeper();
                 keeper.lose_all(super::notice::Loss::NoRoom);
-                self.accepted.marks = keeper.state.sequencer.standing.and(Marks::AFTER_GAP);
-                self.outlet.accept(message, &self.accepted)
+                let marks = keeper.marks_of(sequence);
+                return self.deliver(message, marks);
             }
             Err(reason) => Err(reason),
         };
