@@ -96,8 +96,11 @@ impl EventOutlet {
             let producer = &mut self.producers[class];
             let free = producer.free();
             let waiting = producer.capacity() - free;
-            let staged = self.staged[class].len() + self.held.len();
-            *room = free.min(STREAM_IN_FLIGHT_MAX.saturating_sub(waiting)).saturating_sub(staged);
+            let staged = self.staged[class].len();
+            // What is held back needs its places in the end, but is not under way: else a replay could not bring what all
+            // of it waits for.
+            let places = free.saturating_sub(staged + self.held.len());
+            *room = places.min(STREAM_IN_FLIGHT_MAX.saturating_sub(waiting + staged));
         }
         self.begin(lane)
     }
@@ -338,6 +341,41 @@ mod tests {
     use crate::event::{ClockKind, ShardId};
     use crate::pool::PoolPlan;
     use crate::queue::queue;
+
+    /// What is held back waits for what a replay brings: it must not keep that out.
+    #[test]
+    fn there_is_room_for_what_closes_a_gap_however_much_is_held_behind_it() {
+        let held = STREAM_IN_FLIGHT_MAX + 10;
+        let plan = PoolPlan { slots: [2 * held as u32, 1, 1, 1] };
+        let (pool, _) = Pool::create(&plan, ShardId(0), &Pool::memory_wish(None)).expect("memory");
+        let (producers, _consumers): (Vec<_>, Vec<_>) = Class::ALL
+            .map(|class| queue(class, 4 * held, 1))
+            .into_iter()
+            .map(|(mut producers, consumer)| (producers.remove(0), consumer))
+            .unzip();
+        let producers = producers.try_into().ok().expect("three classes");
+        let classes = ClassTable::default();
+        let parts =
+            OutletParts { pool, classes, producers, held_max: held, clock: Clock::new(), can_wait: true };
+        let mut outlet = EventOutlet::new(parts);
+        let accepted = Accepted {
+            stream: 0,
+            epoch: 0,
+            line: 0,
+            protocol: Protocol::IexTp,
+            wire_ns: 0,
+            clock: ClockKind::Capture,
+            session: 0,
+            marks: Marks::HELD,
+        };
+        let message = Message { sequence: 2, kind: u16::from(b'T'), source_ns: 0, body: b"T" };
+        let places: Vec<u32> =
+            (0..held).map(|_| outlet.hold(&message, &accepted).expect("there is room")).collect();
+        outlet.begin_waiting(0);
+        assert!(outlet.has_room(Protocol::IexTp, u16::from(b'T'), 1));
+        places.into_iter().for_each(|place| outlet.release(place, Marks::STALE));
+        outlet.close();
+    }
 
     #[test]
     fn what_is_staged_at_the_end_is_shed_by_name() {

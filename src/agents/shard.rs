@@ -289,6 +289,8 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
             reclaim(outlet, &mut self.intake);
             self.intake.finish_flows(outlet);
             self.intake.finish_gaps(outlet);
+            // What was held back until now still has its processors.
+            outlet.flush();
             self.intake.connections.remember_all();
         }
         if let Some(port) = &mut self.port {

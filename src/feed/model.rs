@@ -76,13 +76,6 @@ impl Sink {
         *newest = sequence.max(*newest);
         self.delivered.push(message);
     }
-
-    /// The number's messages are all through.
-    fn settle(&mut self) {
-        let delivered = self.delivered.iter().rev().take(70_000);
-        let numbers: Vec<_> = delivered.map(|message| (message.epoch, message.sequence)).take(400).collect();
-        self.numbers.extend(numbers);
-    }
 }
 
 fn delivered(message: &Message<'_>, accepted: &Accepted) -> Delivered {
@@ -371,7 +364,6 @@ fn run(seed: u64) {
     }
     rig.intake.finish_gaps(&mut rig.sink);
     rig.check_state();
-    rig.sink.settle();
     assert_eq!((rig.intake.open_gaps(), rig.sink.held.len()), (0, 0));
     let messages = rig.intake.messages.clone();
     let rejected: u64 = messages.rejected.iter().sum();
@@ -457,7 +449,7 @@ fn check_partition(sink: &Sink, lost: &BTreeMap<u32, BTreeSet<u64>>) {
 
 #[test]
 fn whatever_comes_the_promises_hold() {
-    let seeds = std::env::var("SLUICE_MODEL_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3_000);
+    let seeds = std::env::var("SLUICE_MODEL_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
     let mut failed = Vec::new();
     for seed in 0..seeds {
         if std::panic::catch_unwind(|| run(seed)).is_err() {
