@@ -447,104 +447,111 @@ fn check_partition(sink: &Sink, lost: &BTreeMap<u32, BTreeSet<u64>>) {
     }
 }
 
-#[test]
-fn whatever_comes_the_promises_hold() {
-    let seeds = std::env::var("SLUICE_MODEL_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
-    let mut failed = Vec::new();
-    for seed in 0..seeds {
-        if std::panic::catch_unwind(|| run(seed)).is_err() {
-            failed.push(seed);
-            if failed.len() > 20 {
-                break;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_comes_the_promises_hold() {
+        let seeds =
+            std::env::var("SLUICE_MODEL_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
+        let mut failed = Vec::new();
+        for seed in 0..seeds {
+            if std::panic::catch_unwind(|| run(seed)).is_err() {
+                failed.push(seed);
+                if failed.len() > 20 {
+                    break;
+                }
             }
         }
+        assert!(failed.is_empty(), "seeds {failed:?}");
     }
-    assert!(failed.is_empty(), "seeds {failed:?}");
-}
 
-#[test]
-#[ignore = "for one seed of SLUICE_MODEL_SEED"]
-fn one_script() {
-    let seed = std::env::var("SLUICE_MODEL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    run(seed);
-}
-
-/// A packet of a Cboe unit with one message.
-fn cboe(unit: u8, number: u32) -> Vec<u8> {
-    let mut packet = vec![22, 0, 1, unit];
-    packet.extend(number.to_le_bytes());
-    packet.extend([14, 0x29, 0, 0, 0, 0]);
-    packet.extend(u64::from(number).to_be_bytes());
-    packet
-}
-
-/// More streams with wide windows than there are wide ones: the others hold back as much as they remember.
-#[test]
-fn streams_without_a_wide_window_lose_nothing_of_what_they_hold() {
-    let policy = FeedPolicy {
-        delivery: Delivery::InOrder,
-        window: 65_536,
-        reorder_ns: u64::MAX / 4,
-        reorder_packets: u64::MAX,
-        ..FeedPolicy::default()
-    };
-    let script = Script {
-        protocol: Protocol::CboePitch,
-        policy,
-        lines: 2,
-        has_recovery: false,
-        held_max: 16_000,
-        doubtful: true,
-        epochs: 1,
-        packets: Vec::new(),
-    };
-    let mut rig = Rig::with_streams(&script, 100);
-    let accepted = Accepted::from(Protocol::CboePitch, 0, 1, ClockKind::Capture);
-    for unit in 1..=70 {
-        let packet = cboe(unit, 1);
-        rig.intake.decode_packet(rig.ends[0], &packet, accepted, &mut rig.sink).expect("understood");
+    #[test]
+    #[ignore = "for one seed of SLUICE_MODEL_SEED"]
+    fn one_script() {
+        let seed = std::env::var("SLUICE_MODEL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+        run(seed);
     }
-    // Number 2 is lost, and the last unit goes on beyond what it remembers.
-    for number in 3..10_000 {
-        let packet = cboe(70, number);
-        rig.intake.decode_packet(rig.ends[0], &packet, accepted, &mut rig.sink).expect("understood");
-    }
-    rig.intake.finish_gaps(&mut rig.sink);
-    assert_eq!(rig.sink.held.len(), 0);
-    let numbers: Vec<u64> = rig.sink.delivered[70..].iter().map(|message| message.sequence).collect();
-    assert_eq!(numbers, (3..10_000).collect::<Vec<u64>>());
-}
 
-/// A source that begins again takes its clock with it: deadlines of its second round are those of its own times.
-#[test]
-fn deadlines_hold_in_every_round_of_a_capture() {
-    let script = Script {
-        protocol: Protocol::Moldudp64Itch50,
-        policy: FeedPolicy {
+    /// A packet of a Cboe unit with one message.
+    fn cboe(unit: u8, number: u32) -> Vec<u8> {
+        let mut packet = vec![22, 0, 1, unit];
+        packet.extend(number.to_le_bytes());
+        packet.extend([14, 0x29, 0, 0, 0, 0]);
+        packet.extend(u64::from(number).to_be_bytes());
+        packet
+    }
+
+    /// More streams with wide windows than there are wide ones: the others hold back as much as they remember.
+    #[test]
+    fn streams_without_a_wide_window_lose_nothing_of_what_they_hold() {
+        let policy = FeedPolicy {
             delivery: Delivery::InOrder,
+            window: 65_536,
+            reorder_ns: u64::MAX / 4,
             reorder_packets: u64::MAX,
             ..FeedPolicy::default()
-        },
-        lines: 1,
-        has_recovery: false,
-        held_max: 16_000,
-        doubtful: true,
-        epochs: 1,
-        packets: Vec::new(),
-    };
-    let mut rig = Rig::new(&script);
-    for round in 1..=2 {
-        for (number, at_ns) in [(1, 1), (3, 2), (4, 1_000_000_000)] {
-            let packet = Packet { at_ns, line: 0, session: 1, first: number, count: 1, send_ns: 0 }.mold();
-            let builder = etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [1, 0, 0x5e, 0, 0, 0])
-                .ipv4([192, 0, 2, 1], [233, 0, 0, 0], 16)
-                .udp(40_000, 26_477);
-            let mut frame = Vec::new();
-            builder.write(&mut frame, &packet).expect("memory can be written");
-            let (link, clock) = (crate::event::LinkType::Ethernet, ClockKind::Capture);
-            rig.intake.take(&frame, link, 1_700_000_000_000_000_000 + at_ns, clock, &mut rig.sink);
+        };
+        let script = Script {
+            protocol: Protocol::CboePitch,
+            policy,
+            lines: 2,
+            has_recovery: false,
+            held_max: 16_000,
+            doubtful: true,
+            epochs: 1,
+            packets: Vec::new(),
+        };
+        let mut rig = Rig::with_streams(&script, 100);
+        let accepted = Accepted::from(Protocol::CboePitch, 0, 1, ClockKind::Capture);
+        for unit in 1..=70 {
+            let packet = cboe(unit, 1);
+            rig.intake.decode_packet(rig.ends[0], &packet, accepted, &mut rig.sink).expect("understood");
         }
-        assert_eq!((rig.intake.open_gaps(), rig.sink.delivered.len()), (0, 3 * round));
-        rig.intake.begin_again(&mut rig.sink);
+        // Number 2 is lost, and the last unit goes on beyond what it remembers.
+        for number in 3..10_000 {
+            let packet = cboe(70, number);
+            rig.intake.decode_packet(rig.ends[0], &packet, accepted, &mut rig.sink).expect("understood");
+        }
+        rig.intake.finish_gaps(&mut rig.sink);
+        assert_eq!(rig.sink.held.len(), 0);
+        let numbers: Vec<u64> = rig.sink.delivered[70..].iter().map(|message| message.sequence).collect();
+        assert_eq!(numbers, (3..10_000).collect::<Vec<u64>>());
+    }
+
+    /// A source that begins again takes its clock with it: deadlines of its second round are those of its own times.
+    #[test]
+    fn deadlines_hold_in_every_round_of_a_capture() {
+        let script = Script {
+            protocol: Protocol::Moldudp64Itch50,
+            policy: FeedPolicy {
+                delivery: Delivery::InOrder,
+                reorder_packets: u64::MAX,
+                ..FeedPolicy::default()
+            },
+            lines: 1,
+            has_recovery: false,
+            held_max: 16_000,
+            doubtful: true,
+            epochs: 1,
+            packets: Vec::new(),
+        };
+        let mut rig = Rig::new(&script);
+        for round in 1..=2 {
+            for (number, at_ns) in [(1, 1), (3, 2), (4, 1_000_000_000)] {
+                let packet =
+                    Packet { at_ns, line: 0, session: 1, first: number, count: 1, send_ns: 0 }.mold();
+                let builder = etherparse::PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [1, 0, 0x5e, 0, 0, 0])
+                    .ipv4([192, 0, 2, 1], [233, 0, 0, 0], 16)
+                    .udp(40_000, 26_477);
+                let mut frame = Vec::new();
+                builder.write(&mut frame, &packet).expect("memory can be written");
+                let (link, clock) = (crate::event::LinkType::Ethernet, ClockKind::Capture);
+                rig.intake.take(&frame, link, 1_700_000_000_000_000_000 + at_ns, clock, &mut rig.sink);
+            }
+            assert_eq!((rig.intake.open_gaps(), rig.sink.delivered.len()), (0, 3 * round));
+            rig.intake.begin_again(&mut rig.sink);
+        }
     }
 }
