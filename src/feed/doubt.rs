@@ -4,7 +4,7 @@
 //! then, and for ever if no second one does, it goes on where it was.
 
 use super::keeper::{Keeper, Verdict};
-use super::sequence::EpochBegin;
+use super::streams::EpochBegin;
 use super::{Outlet, StreamState};
 use crate::event::{Marks, Nanos};
 use crate::limits::SEQUENCE_WINDOW;

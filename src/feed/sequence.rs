@@ -4,6 +4,7 @@
 //! at most once. A ring of masks remembers, for the newest numbers, which lines brought them; the entry that a new
 //! number takes over is the one that leaves the window, and is settled then.
 
+use super::streams::EpochBegin;
 use crate::event::{Marks, Nanos};
 use crate::ledger::StreamBook;
 use crate::limits::{LINE_PLACES, RECOVERY_LINE, SEQUENCE_WINDOW};
@@ -173,7 +174,7 @@ impl Sequencer {
 
     /// Takes a number, at most [`crate::limits::SEQUENCE_NUMBER_MAX`], if it is simply the next one on a line: what
     /// nearly all are.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_next(&mut self, sequence: u64, line: u8, book: &mut StreamBook) -> bool {
         if sequence != self.next || self.holding || self.skipped || self.lines & (1 << line) == 0 {
             return false;
@@ -185,7 +186,7 @@ impl Sequencer {
     }
 
     /// Takes a number if it is simply a copy of one that came and was not given up: what nearly all others are.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_copy(&mut self, sequence: u64, line: u8, book: &mut StreamBook) -> bool {
         let is_in_window =
             sequence < self.next && sequence >= self.first && self.next - sequence <= self.window();
@@ -482,21 +483,6 @@ impl Sequencer {
             line_book.missing = line_book.missing.saturating_add(missed.into());
         }
     }
-}
-
-/// How an epoch begins.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct EpochBegin {
-    /// Its first number.
-    pub(super) sequence: u64,
-    /// Its session, 0 where the protocol has none.
-    pub(super) session: u128,
-    /// When its first run was sent, 0 where the protocol does not say.
-    pub(super) send_ns: Nanos,
-    /// Whether an explicit reset began it.
-    pub(super) by_reset: bool,
-    /// The line that brought its first run.
-    pub(super) line: u8,
 }
 
 #[cfg(test)]

@@ -96,6 +96,21 @@ impl StreamStatus {
     }
 }
 
+/// How an epoch begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EpochBegin {
+    /// Its first number.
+    pub(super) sequence: u64,
+    /// Its session, 0 where the protocol has none.
+    pub(super) session: u128,
+    /// When its first run was sent, 0 where the protocol does not say.
+    pub(super) send_ns: Nanos,
+    /// Whether an explicit reset began it.
+    pub(super) by_reset: bool,
+    /// The line that brought its first run.
+    pub(super) line: u8,
+}
+
 /// When lines were last heard.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LineWatch {

@@ -489,7 +489,7 @@ impl StreamTable {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feed::sequence::EpochBegin;
+    use crate::feed::streams::EpochBegin;
 
     fn table(lines: &[FeedLine]) -> StreamTable {
         StreamTable::allocate(4, 4, 1, lines, &[])

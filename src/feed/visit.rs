@@ -4,7 +4,7 @@
 
 use super::keeper::{Keeper, Verdict};
 use super::notice::Event;
-use super::sequence::EpochBegin;
+use super::streams::EpochBegin;
 use super::{Accepted, EndpointIndex, NoStream, Outlet, StreamTable};
 use crate::event::{Marks, MessageReject, Nanos};
 use crate::ledger::{MessageBook, StreamBook};
