@@ -138,7 +138,7 @@ fn self_described(names: &Names, shard: ShardId, notice: &Notice) -> Value {
             "opened_ns": gap.opened_ns,
             "brought_by": (0..=RECOVERY_LINE)
                 .filter(|line| gap.brought_by & (1 << line) != 0)
-                .map(|line| names(feeds, &Notice { line, ..*notice }).1)
+                .map(|line| names.of(shard, &Notice { line, ..*notice }).1)
                 .collect::<Vec<_>>(),
             "reason": match gap.end {
                 GapEnd::Filled => None,
