@@ -21,7 +21,7 @@ const WATCH_NS: Nanos = 10_000_000;
 const WATCHED_STREAMS: usize = 128;
 
 /// A time in a capture in which nothing at all was heard: no line is to blame. Captures of several days are one input.
-const PAUSE_NS: Nanos = 10_000_000_000;
+const PAUSE_NS: Nanos = 600_000_000_000;
 
 /// What goes with an accepted message.
 #[derive(Clone, Copy, Debug)]

@@ -5,6 +5,7 @@
 use super::Outlet;
 use super::keeper::Keeper;
 use super::notice::Event;
+use crate::event::Nanos;
 use crate::limits::{LINES_MAX, RECOVERY_LINE};
 
 impl<O: Outlet> Keeper<'_, O> {
@@ -38,13 +39,19 @@ impl<O: Outlet> Keeper<'_, O> {
             let (bit, silent_ns) = (1 << line, self.now.saturating_sub(heard_ns));
             let watch = &mut self.state.watch;
             let book = &mut self.state.book.lines[usize::from(line)];
+            let behind_ns = &mut watch.behind_ns[usize::from(line)];
+            if heard_ns >= newest {
+                *behind_ns = Nanos::MAX;
+            } else if *behind_ns == Nanos::MAX || heard_ns > *behind_ns {
+                // From now on, if it is not heard any more.
+                *behind_ns = self.now;
+            }
+            let others_went_on_ns = newest.saturating_sub(*behind_ns);
             let event = if silent_ns >= self.policy.dead_ns && watch.dead & bit == 0 {
                 watch.dead |= bit;
                 book.deaths += 1;
                 Event::LineDead { silent_ns }
-            } else if newest.saturating_sub(heard_ns) >= self.policy.silent_ns
-                && (watch.silent | watch.dead) & bit == 0
-            {
+            } else if others_went_on_ns >= self.policy.silent_ns && (watch.silent | watch.dead) & bit == 0 {
                 watch.silent |= bit;
                 book.silences += 1;
                 Event::LineSilent { silent_ns }

@@ -116,6 +116,8 @@ pub(super) struct EpochBegin {
 pub(super) struct LineWatch {
     /// When something last came on each line.
     pub(super) heard_ns: [Nanos; LINE_PLACES],
+    /// When each was first seen to be behind another one; never for those that are not.
+    pub(super) behind_ns: [Nanos; LINE_PLACES],
     /// Bit set of those that are silent while others go on.
     pub(super) silent: u8,
     /// Bit set of those that are taken for dead.

@@ -10,5 +10,6 @@ mod old_epochs;
 mod program;
 mod random;
 mod rig;
+mod silence;
 mod snapshots;
 mod venues;
