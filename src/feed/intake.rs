@@ -19,6 +19,7 @@ use std::ops::Range;
 /// How often lines are looked at for silence, and how many streams at a time: 16,384 streams within a second and a half.
 const WATCH_NS: Nanos = 10_000_000;
 const WATCHED_STREAMS: usize = 128;
+const CAPTURE_TURNS: u64 = 10;
 
 /// A time in a capture in which nothing at all was heard: no line is to blame. Captures of several days are one input.
 const PAUSE_NS: Nanos = 600_000_000_000;
@@ -308,8 +309,10 @@ impl Intake {
             self.table.expire(now, outlet);
         }
         if now >= self.watch_ns {
-            self.watch_ns = now.saturating_add(WATCH_NS);
-            self.table.watch_lines(WATCHED_STREAMS, now, outlet);
+            // A capture's minutes pass in milliseconds: more streams at a time, and seldom.
+            let turns = if self.by_capture { CAPTURE_TURNS } else { 1 };
+            self.watch_ns = now.saturating_add(turns * WATCH_NS);
+            self.table.watch_lines(turns as usize * WATCHED_STREAMS, now, outlet);
         }
     }
 
