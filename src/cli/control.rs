@@ -6,7 +6,6 @@ use super::output::warn_of;
 use crate::config::Settings;
 use crate::event::ShardId;
 use crate::feed::{Event, GapEnd, Notice};
-use crate::limits::RECOVERY_LINE;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -136,8 +135,8 @@ fn self_described(names: &Names, shard: ShardId, notice: &Notice) -> Value {
             "first": gap.first,
             "last": gap.last,
             "opened_ns": gap.opened_ns,
-            "brought_by": (0..=RECOVERY_LINE)
-                .filter(|line| gap.brought_by & (1 << line) != 0)
+            "brought_by": gap
+                .bringers()
                 .map(|line| names.of(shard, &Notice { line, ..*notice }).1)
                 .collect::<Vec<_>>(),
             "reason": match gap.end {

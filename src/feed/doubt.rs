@@ -8,16 +8,15 @@ use super::streams::EpochBegin;
 use super::{Outlet, StreamState};
 use crate::event::{Marks, Nanos};
 use crate::limits::SEQUENCE_WINDOW;
+use std::ops::Range;
 
 /// A place that one packet says the stream has moved to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Doubt {
     session: u128,
-    /// The first number that was said, and the one behind the last.
+    /// The first number that was said, and the one behind the last: the same if only the next one was named.
     first: u64,
     next: u64,
-    /// Whether it named the next number only.
-    is_announced: bool,
     line: u8,
     send_ns: Nanos,
     /// Which of the stream's packets it was.
@@ -93,16 +92,8 @@ impl<O: Outlet> Keeper<'_, O> {
                 doubt.next += 1;
             }
             _ => {
-                self.state.doubt = Some(Doubt {
-                    session,
-                    first: sequence,
-                    next: sequence + u64::from(!is_announced),
-                    is_announced,
-                    line: self.line,
-                    send_ns: 0,
-                    packet: packets,
-                    stream_next: self.state.sequencer.next(),
-                });
+                let numbers = sequence..sequence + u64::from(!is_announced);
+                self.suspect(session, numbers, 0);
             }
         }
         self.state.book.doubted += 1;
@@ -115,10 +106,6 @@ impl<O: Outlet> Keeper<'_, O> {
     /// Whether a run of another session is to be doubted, for want of a second packet that is of it.
     #[cold]
     pub(super) fn doubt_session(&mut self, begin: &EpochBegin) -> bool {
-        if self.state.is_reliable {
-            self.begin_epoch(*begin);
-            return false;
-        }
         let packets = self.state.book.packets;
         match &self.state.doubt {
             Some(doubt) if doubt.session == begin.session && doubt.packet != packets => {
@@ -129,17 +116,21 @@ impl<O: Outlet> Keeper<'_, O> {
             Some(doubt) if doubt.session == begin.session => return true,
             _ => {}
         }
+        self.suspect(begin.session, begin.sequence..begin.sequence, begin.send_ns);
+        true
+    }
+
+    /// The packet at hand says that the stream has moved there.
+    fn suspect(&mut self, session: u128, numbers: Range<u64>, send_ns: Nanos) {
         self.state.doubt = Some(Doubt {
-            session: begin.session,
-            first: begin.sequence,
-            next: begin.sequence,
-            is_announced: true,
+            session,
+            first: numbers.start,
+            next: numbers.end,
             line: self.line,
-            send_ns: begin.send_ns,
-            packet: packets,
+            send_ns,
+            packet: self.state.book.packets,
             stream_next: self.state.sequencer.next(),
         });
-        true
     }
 
     /// Whether what a session's first packet brings waits for what is recovered in front of it, which must be believed.
@@ -154,7 +145,7 @@ impl<O: Outlet> Keeper<'_, O> {
         if let Some(doubt) = &mut self.state.doubt
             && (doubt.first..doubt.first + RUN_MAX).contains(&sequence)
         {
-            (doubt.next, doubt.is_announced) = (sequence + 1, false);
+            doubt.next = sequence + 1;
         }
         if self.is_backfilled_in_order() { Verdict::Doubted } else { Verdict::New(Marks::NONE) }
     }
@@ -181,7 +172,7 @@ impl<O: Outlet> Keeper<'_, O> {
             self.announce(doubt.first);
         }
         let was_delivered = !self.policy.is_in_order() || (is_session && !self.is_backfilled_in_order());
-        if !doubt.is_announced && was_delivered {
+        if was_delivered {
             for sequence in doubt.first..doubt.next {
                 // Counted as seen; it was delivered when it came.
                 let _ = self.state.sequencer.arrive(sequence, doubt.line, &mut self.state.book);

@@ -34,6 +34,21 @@ pub(super) struct Gap {
 }
 
 impl Gap {
+    /// What an entry has that is in no list.
+    const FREE: Gap = Gap {
+        from: 0,
+        to: 0,
+        opened_from: 0,
+        opened_ns: 0,
+        opened_packets: 0,
+        opened_on: 0,
+        brought_by: 0,
+        overdue: false,
+        given_up: None,
+        previous: NIL,
+        next: NIL,
+    };
+
     fn record(&self, range: Range<u64>, brought_by: u8, end: GapEnd) -> Option<GapRecord> {
         let (first, last) = (range.start, range.end.checked_sub(1)?);
         let (opened_ns, opened_on) = (self.opened_ns, self.opened_on);
@@ -117,19 +132,8 @@ pub(super) struct GapSlab {
 
 impl GapSlab {
     pub(super) fn allocate(gaps_max: usize) -> GapSlab {
-        let entry = |index: usize| Gap {
-            from: 0,
-            to: 0,
-            opened_from: 0,
-            opened_ns: 0,
-            opened_packets: 0,
-            opened_on: 0,
-            brought_by: 0,
-            overdue: false,
-            given_up: None,
-            previous: NIL,
-            next: if index + 1 < gaps_max { index as u32 + 1 } else { NIL },
-        };
+        let next = |index: usize| if index + 1 < gaps_max { index as u32 + 1 } else { NIL };
+        let entry = |index| Gap { next: next(index), ..Gap::FREE };
         let free = if gaps_max > 0 { 0 } else { NIL };
         GapSlab { entries: (0..gaps_max).map(entry).collect(), free, open: 0 }
     }
@@ -200,34 +204,27 @@ impl GapSlab {
         }
         let in_front = self.at(list.head).is_some_and(|first| range.end <= first.from);
         let (previous, next) = if in_front { (NIL, list.head) } else { (list.tail, NIL) };
-        self.insert(list, range, opening, previous, next)?;
-        Ok(true)
-    }
-
-    fn insert(
-        &mut self,
-        list: &mut GapList,
-        range: Range<u64>,
-        opening: Opening,
-        previous: u32,
-        next: u32,
-    ) -> Result<(), GapsFull> {
-        let index = self.free;
-        let entry = self.entries.get_mut(index as usize).ok_or(GapsFull)?;
-        self.free = entry.next;
-        *entry = Gap {
+        let gap = Gap {
             from: range.start,
             to: range.end,
             opened_from: range.start,
             opened_ns: opening.now,
             opened_packets: opening.packets,
             opened_on: opening.line,
-            brought_by: 0,
-            overdue: false,
-            given_up: None,
             previous,
             next,
+            ..Gap::FREE
         };
+        self.insert(list, gap)?;
+        Ok(true)
+    }
+
+    /// Enters a gap between its neighbours.
+    fn insert(&mut self, list: &mut GapList, gap: Gap) -> Result<(), GapsFull> {
+        let index = self.free;
+        let (previous, next) = (gap.previous, gap.next);
+        let entry = self.entries.get_mut(index as usize).ok_or(GapsFull)?;
+        self.free = std::mem::replace(entry, gap).next;
         self.open += 1;
         if previous == NIL || (next == NIL && list.pending == NIL) {
             list.pending = index;
@@ -305,22 +302,14 @@ impl GapSlab {
         if sequence + 1 == whole.to {
             return Ok(piece);
         }
-        let opening = Opening {
-            now: whole.opened_ns,
-            packets: whole.opened_packets,
-            line: whole.opened_on,
-            joins_from_ns: whole.opened_ns,
-            joins_from_packets: whole.opened_packets,
-        };
-        if self.insert(list, sequence + 1..whole.to, opening, index, whole.next).is_err() {
+        let behind = sequence + 1;
+        let upper = Gap { from: behind, opened_from: behind, brought_by: 0, previous: index, ..whole };
+        if self.insert(list, upper).is_err() {
             let lower = *self.get(index);
             let gap = self.get_mut(index);
-            (gap.from, gap.to, gap.opened_from, gap.brought_by) = (sequence + 1, whole.to, sequence + 1, 0);
+            (gap.from, gap.to, gap.opened_from, gap.brought_by) = (behind, whole.to, behind, 0);
             return Err((piece, lower));
         }
-        let upper = self.get(index).next;
-        let upper = self.get_mut(upper);
-        (upper.overdue, upper.given_up) = (whole.overdue, whole.given_up);
         Ok(piece)
     }
 }

@@ -14,7 +14,6 @@ use crate::event::{ClockKind, Destination, FrameReject, LinkType, Marks, Message
 use crate::ledger::{FrameBook, MessageBook};
 use crate::limits::{ENDPOINTS_MAX, FLOW_CONNECTIONS_MAX, LATENESS_STREAMS, STREAMS_MAX};
 use crate::wire::{self, Message};
-use std::ops::Range;
 
 /// How often lines are looked at for silence, and how many streams at a time: 16,384 streams within a second and a half.
 const WATCH_NS: Nanos = 10_000_000;
@@ -211,6 +210,14 @@ impl Intake {
         self.count_frame(fate);
     }
 
+    /// Counts a datagram of a socket, and what became of it.
+    #[inline]
+    pub(super) fn count_datagram(&mut self, fate: Result<(), FrameReject>) {
+        self.frames.received += 1;
+        self.frames.datagrams += 1;
+        self.count_frame(fate);
+    }
+
     /// Counts what became of a frame or datagram that was received.
     #[inline]
     pub(super) fn count_frame(&mut self, fate: Result<(), FrameReject>) {
@@ -321,21 +328,9 @@ impl Intake {
         self.table.gaps.slab.open_count()
     }
 
-    /// The numbers of a feed's unit that no line has brought within the reorder window and that are not given up, rising,
-    /// and the session that they are of: what a recovery asks for. `None` while no gap is open.
-    pub fn missing(&self, feed: u32, unit: u32) -> Option<(u128, impl Iterator<Item = Range<u64>> + '_)> {
-        self.table.missing(feed, unit)
-    }
-
     /// Nothing more will come: all gaps are over, and what was held back behind them is delivered.
     pub fn finish_gaps(&mut self, outlet: &mut impl Outlet) {
         self.table.lose_all(self.now, outlet);
-    }
-
-    /// A snapshot has been taken of a stream, which covers all numbers up to `through`: its gaps up to there are over, and
-    /// it is no longer stale if it lost nothing behind.
-    pub fn snapshot(&mut self, stream: u32, through: u64, outlet: &mut impl Outlet) {
-        self.table.keeper(stream, 0, self.now, outlet).snapshot(through);
     }
 
     /// The source begins from the start again: every stream's next run begins an epoch.

@@ -74,10 +74,7 @@ impl<O: Outlet> Keeper<'_, O> {
                 if !missing.is_empty() {
                     self.open(missing);
                 }
-                if self.state.sequencer.is_overtaken(sequence) {
-                    return Verdict::New(self.marks().and(Marks::OUT_OF_ORDER));
-                }
-                Verdict::New(self.marks())
+                Verdict::New(self.marks_late(sequence))
             }
             Arrival::Copy => Verdict::Duplicate,
             Arrival::Stale => Verdict::Stale,
@@ -96,6 +93,12 @@ impl<O: Outlet> Keeper<'_, O> {
         } else {
             self.marks()
         }
+    }
+
+    /// Marks of a number that is delivered now, perhaps behind higher ones.
+    fn marks_late(&mut self, sequence: u64) -> Marks {
+        let marks = self.marks_of(sequence);
+        if self.state.sequencer.is_overtaken(sequence) { marks.and(Marks::OUT_OF_ORDER) } else { marks }
     }
 
     /// Marks of a message that is held back now; further ones are added when it is released.
@@ -121,10 +124,7 @@ impl<O: Outlet> Keeper<'_, O> {
                 Verdict::New(self.marks_of(sequence))
             }
             Some(_) => Verdict::Held,
-            None if self.state.sequencer.is_overtaken(sequence) => {
-                Verdict::New(self.marks_of(sequence).and(Marks::OUT_OF_ORDER))
-            }
-            None => Verdict::New(self.marks_of(sequence)),
+            None => Verdict::New(self.marks_late(sequence)),
         }
     }
 
@@ -225,8 +225,14 @@ impl<O: Outlet> Keeper<'_, O> {
         self.tell_lost(record);
     }
 
-    /// Ends a gap that was taken out of its list: what is missing of it is given up.
-    pub(super) fn declare(&mut self, gap: &Gap, loss: Loss) {
+    /// Ends a gap: what is missing of it is given up.
+    pub(super) fn end_gap(&mut self, index: u32, loss: Loss) {
+        let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
+        self.declare(&gap, loss);
+    }
+
+    /// Gives up what is missing of a gap that is in no list any more.
+    fn declare(&mut self, gap: &Gap, loss: Loss) {
         if let Some(record) = gap.filled() {
             self.tell(Event::Gap(record));
         }
@@ -282,8 +288,7 @@ impl<O: Outlet> Keeper<'_, O> {
             if !gap.overdue || (self.policy.recovers() && self.now < lost_ns) {
                 due_ns = due_ns.min(if gap.overdue { lost_ns } else { reordered_ns });
             } else if self.policy.is_in_order() {
-                let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
-                self.declare(&gap, loss);
+                self.end_gap(index, loss);
                 gave_up = true;
             } else if gap.given_up.is_none() {
                 gap.given_up = Some(loss);
@@ -308,8 +313,7 @@ impl<O: Outlet> Keeper<'_, O> {
         while let Some(index) = self.gaps.slab.first(&self.state.gaps)
             && self.gaps.slab.get(index).to <= oldest
         {
-            let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
-            self.declare(&gap, Loss::WindowPassed);
+            self.end_gap(index, Loss::WindowPassed);
         }
     }
 
@@ -334,8 +338,7 @@ impl<O: Outlet> Keeper<'_, O> {
     #[cold]
     pub(super) fn lose_all(&mut self, loss: Loss) {
         while let Some(index) = self.gaps.slab.first(&self.state.gaps) {
-            let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
-            self.declare(&gap, loss);
+            self.end_gap(index, loss);
         }
         (self.state.gaps.due_ns, self.state.gaps.due_packets) = (Nanos::MAX, u64::MAX);
         self.give_up_the_known(loss);
@@ -433,8 +436,7 @@ impl<O: Outlet> Keeper<'_, O> {
             at = self.gaps.slab.after(index);
             let gap = self.gaps.slab.get(index);
             if gap.from >= first && gap.to <= last.saturating_add(1) {
-                let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
-                self.declare(&gap, Loss::Unavailable);
+                self.end_gap(index, Loss::Unavailable);
             }
         }
         self.release();
@@ -446,8 +448,7 @@ impl<O: Outlet> Keeper<'_, O> {
         while let Some(index) = self.gaps.slab.first(&self.state.gaps)
             && self.gaps.slab.get(index).to <= through.saturating_add(1)
         {
-            let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
-            self.declare(&gap, Loss::SnapshotTaken);
+            self.end_gap(index, Loss::SnapshotTaken);
         }
         let sequencer = &mut self.state.sequencer;
         if sequencer.standing.has(Marks::STALE) && sequencer.lost_last <= through {

@@ -4,7 +4,7 @@
 //! tells of it.
 
 use crate::event::Nanos;
-use crate::limits::NOTICES_KEPT_MAX;
+use crate::limits::{NOTICES_KEPT_MAX, RECOVERY_LINE};
 use std::collections::BTreeMap;
 
 /// Why missing numbers were given up.
@@ -72,6 +72,12 @@ pub struct GapRecord {
 }
 
 impl GapRecord {
+    /// The lines that brought it, [`crate::limits::RECOVERY_LINE`] among them where a recovery did.
+    pub fn bringers(&self) -> impl Iterator<Item = u8> {
+        let brought_by = self.brought_by;
+        (0..=RECOVERY_LINE).filter(move |line| brought_by & (1 << line) != 0)
+    }
+
     /// How many numbers.
     pub fn numbers(&self) -> u64 {
         self.last - self.first + 1

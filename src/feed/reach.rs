@@ -21,8 +21,7 @@ impl<O: Outlet> Keeper<'_, O> {
         }
         // The oldest gaps only, as many as it takes: a line may be just about to close the younger ones.
         while let Some(index) = self.gaps.slab.first(&self.state.gaps) {
-            let gap = self.gaps.slab.remove(&mut self.state.gaps, index);
-            self.declare(&gap, loss);
+            self.end_gap(index, loss);
             self.release();
             match self.out_of_reach(sequence) {
                 Some(reason) if self.state.hold.is_some() => loss = reason,

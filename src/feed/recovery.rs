@@ -174,18 +174,6 @@ impl Recovery {
         request
     }
 
-    /// Whether nothing was asked whose wait is not over: there is nothing to be told of numbers that have come.
-    #[inline]
-    pub fn is_idle(&self) -> bool {
-        self.outstanding.is_empty()
-    }
-
-    /// Whether that is one of the servers.
-    #[inline]
-    pub fn knows(&self, server: &SocketAddr) -> bool {
-        self.servers.iter().any(|known| known.book.address == *server)
-    }
-
     /// A datagram came from a server. Numbers that are missing no more, from then on, are its merit.
     #[inline]
     pub fn replied(&mut self, server: &SocketAddr, now: Nanos) {

@@ -5,8 +5,8 @@
 use super::session::Session;
 use super::soup_replay::Replayer;
 use super::{
-    Accepted, EndpointIndex, Intake, Next, Outlet, Recovery, RecoverySettings, ReplayBook, ServerBook,
-    SoupLogin, StreamTable,
+    Accepted, Connections, EndpointIndex, Intake, Next, Outlet, Recovery, RecoverySettings, ReplayBook,
+    ServerBook, SoupLogin, StreamTable,
 };
 use crate::event::{ClockKind, ConnectionIndex, FrameReject, InletIndex, Nanos, Protocol, RequestFailure};
 use crate::wire::moldudp64::{self, REQUEST_BYTES};
@@ -115,14 +115,20 @@ impl StreamTable {
     }
 }
 
+impl Connections {
+    /// The inlet, if it is one that asks for lost messages.
+    #[inline]
+    fn requester(&mut self, inlet: InletIndex) -> Option<&mut Requester> {
+        self.inlets.get_mut(usize::from(inlet.0))?.requester.as_deref_mut()
+    }
+}
+
 impl Intake {
     /// Whether a connector should ask for its connection now: one that brings back what is lost, when something is; any
     /// other one always.
     #[cold]
     pub fn wants_connection(&mut self, inlet: InletIndex, now: Nanos) -> bool {
-        let requester =
-            self.connections.inlets.get_mut(usize::from(inlet.0)).and_then(|inlet| inlet.requester.as_mut());
-        let Some(requester) = requester else { return true };
+        let Some(requester) = self.connections.requester(inlet) else { return true };
         let endpoint = requester.endpoint;
         requester.replayer().is_some_and(|replayer| replayer.prepare(&self.table, endpoint, now))
     }
@@ -149,7 +155,7 @@ impl Intake {
         now: Nanos,
         into: &mut [u8],
     ) -> Option<(SocketAddr, usize)> {
-        let requester = self.connections.inlets.get_mut(usize::from(inlet.0))?.requester.as_mut()?;
+        let requester = self.connections.requester(inlet)?;
         let (session, missing) = self.table.recovery_due(requester.endpoint)?;
         let Way::Requests(recovery) = &mut requester.way else { return None };
         let request = recovery.plan(now, moldudp64::session_bytes(session), missing)?;
@@ -161,8 +167,7 @@ impl Intake {
     /// A request of an inlet's could not be sent, or its socket had an error.
     #[cold]
     pub fn request_failed(&mut self, inlet: InletIndex, reason: RequestFailure) {
-        let inlet = self.connections.inlets.get_mut(usize::from(inlet.0));
-        if let Some(requester) = inlet.and_then(|inlet| inlet.requester.as_mut()) {
+        if let Some(requester) = self.connections.requester(inlet) {
             requester.failures[reason as usize] += 1;
         }
     }
@@ -177,10 +182,8 @@ impl Intake {
         now: Nanos,
         outlet: &mut impl Outlet,
     ) {
-        self.frames.received += 1;
-        self.frames.datagrams += 1;
         let fate = self.decode_answer(inlet, server, packet, now, outlet);
-        self.count_frame(fate);
+        self.count_datagram(fate);
     }
 
     fn decode_answer(
@@ -191,9 +194,7 @@ impl Intake {
         now: Nanos,
         outlet: &mut impl Outlet,
     ) -> Result<(), FrameReject> {
-        let inlet = self.connections.inlets.get_mut(usize::from(inlet.0));
-        let requester =
-            inlet.and_then(|inlet| inlet.requester.as_mut()).ok_or(FrameReject::UnknownDestination)?;
+        let requester = self.connections.requester(inlet).ok_or(FrameReject::UnknownDestination)?;
         if let Way::Requests(recovery) = &mut requester.way {
             recovery.replied(server, now);
         }

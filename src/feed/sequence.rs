@@ -131,11 +131,6 @@ impl Sequencer {
         self.next
     }
 
-    /// The first number of the epoch.
-    pub fn first(&self) -> u64 {
-        self.first
-    }
-
     /// Session of the present epoch, 0 where the protocol has none.
     #[inline]
     pub fn session(&self) -> u128 {
@@ -206,7 +201,6 @@ impl Sequencer {
     fn advance(&mut self, mask: u8, book: &mut StreamBook) {
         let place = self.place(self.next);
         let leaving = std::mem::replace(&mut self.masks[place], mask);
-        // One line that brought all, and no other: nothing but that is to be counted.
         if leaving != BLANK {
             self.settle(leaving, self.next.wrapping_sub(self.window()), book);
         }

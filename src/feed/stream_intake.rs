@@ -166,21 +166,17 @@ impl Intake {
     /// Takes a datagram that came to an inlet through a socket.
     #[inline]
     pub fn take_datagram(&mut self, inlet: InletIndex, packet: &[u8], outlet: &mut impl Outlet) {
-        self.frames.received += 1;
-        self.frames.datagrams += 1;
         let inlet = &self.connections.inlets[usize::from(inlet.0)];
         let (endpoint, protocol) = (inlet.endpoint, inlet.settings.protocol);
         let accepted = Accepted::from(protocol, 0, 0, ClockKind::None);
         let fate = self.decode_packet(endpoint, packet, accepted, outlet);
-        self.count_frame(fate);
+        self.count_datagram(fate);
     }
 
     /// A datagram of which the socket could not hand over all.
     #[cold]
     pub fn refuse_datagram(&mut self, reason: FrameReject) {
-        self.frames.received += 1;
-        self.frames.datagrams += 1;
-        self.count_frame(Err(reason));
+        self.count_datagram(Err(reason));
     }
 }
 

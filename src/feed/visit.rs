@@ -224,7 +224,9 @@ impl<'a, O: Outlet> Visit<'a, O> {
             && !begins
             && sequencer.is_restart(run.sequence, run.send_ns, line);
         let is_copy = by_reset && !begins && sequencer.is_copy_of_reset(run.sequence, run.send_ns, line);
-        if !is_started || (by_reset && !is_copy) || is_restart {
+        // Connections damage nothing: another session is what it says.
+        let is_certain = !is_started || (begins && keeper.state.is_reliable);
+        if is_certain || (by_reset && !is_copy) || is_restart {
             keeper.begin_epoch(EpochBegin { by_reset: by_reset || is_restart, ..begin });
         } else if begins && keeper.doubt_session(&begin) {
             self.offset = 0;

@@ -6,6 +6,7 @@
 use super::streams::StreamReport;
 use super::text::{Style, Table, thousands};
 use crate::feed::{Event, GapEnd, Notice, NoticeLog};
+use crate::limits::RECOVERY_LINE;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -73,9 +74,8 @@ pub fn gaps(notices: &[(usize, Notice)], streams: &[StreamReport]) -> Vec<GapRep
             let line = stream.lines.iter().find(|line| line.index == index);
             line.map_or_else(|| index.to_string(), |line| line.name.clone())
         };
-        let recovery = crate::limits::RECOVERY_LINE;
         let (end, reason) = match record.end {
-            GapEnd::Filled if record.brought_by & (1 << recovery) != 0 => ("recovered", None),
+            GapEnd::Filled if record.bringers().any(|line| line == RECOVERY_LINE) => ("recovered", None),
             GapEnd::Filled => ("filled", None),
             GapEnd::Lost(loss) => ("lost", Some(loss.name())),
         };
@@ -88,10 +88,7 @@ pub fn gaps(notices: &[(usize, Notice)], streams: &[StreamReport]) -> Vec<GapRep
             opened_ns: record.opened_ns,
             ended_ns: notice.at_ns,
             skipped_on: name(record.opened_on),
-            brought_by: (0..=recovery)
-                .filter(|line| record.brought_by & (1 << line) != 0)
-                .map(name)
-                .collect(),
+            brought_by: record.bringers().map(name).collect(),
             end,
             reason,
         };
