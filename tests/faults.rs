@@ -1,35 +1,18 @@
 //! `sluice replay` with faults: the same seed gives the same run, what both lines lost is what is missing, and wrong
 //! options are named.
 
+use program::{capture, json_file, number, sluice, text, word};
 use serde_json::Value;
 use sluice::source::capture::{CaptureOptions, CaptureSource, FaultPlan, PerLine};
 use sluice::source::{Budget, Frame, FrameSource};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
-use std::process::{Command, Output};
 
-fn captures() -> Option<PathBuf> {
-    let folder = std::env::var_os("SLUICE_CAPTURES")
-        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/captures"), PathBuf::from);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    let line = b"skipped: no captures (set SLUICE_CAPTURES)\n";
-    std::io::Write::write_all(&mut std::io::stderr(), line).expect("standard error takes a line");
-    None
-}
+#[path = "common/program.rs"]
+#[expect(dead_code, reason = "these tests need a part of it")]
+mod program;
 
 fn cme() -> Option<String> {
-    let path = captures()?.join("cme-mdp3-ab.pcapng");
-    Some(path.into_os_string().into_string().expect("a plain path"))
-}
-
-fn sluice(words: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_sluice")).args(words).output().expect("starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    Some(word(&capture("cme-mdp3-ab.pcapng")?).to_owned())
 }
 
 /// Report and summary of a replay with these words, which ends well.
@@ -39,12 +22,7 @@ fn replayed(words: &[&str]) -> (Value, String) {
     let report = path.to_str().expect("a plain path");
     let output = sluice(&[&["replay", "--report", report], words].concat());
     assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output.stderr));
-    let report = std::fs::read(&path).expect("it was written");
-    (serde_json::from_slice(&report).expect("it is JSON"), text(&output.stdout))
-}
-
-fn count(value: &Value, pointer: &str) -> u64 {
-    value.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {pointer} in {value:#}"))
+    (json_file(&path), text(&output.stdout))
 }
 
 fn line<'a>(report: &'a Value, name: &str) -> &'a Value {
@@ -87,20 +65,20 @@ fn what_both_lines_lost_is_exactly_what_is_missing() {
         assert!(summary.contains(&format!("--seed {seed}")), "{summary}");
         assert_eq!(report["ledger"]["balanced"], true);
         let both = 5_000 - messages.len() as u64;
-        assert_eq!(count(&report, "/ledger/messages/accepted"), messages.values().sum::<u64>());
+        assert_eq!(number(&report, "/ledger/messages/accepted"), messages.values().sum::<u64>());
         let lines: Vec<u64> = numbers.values().map(|line| line.len() as u64).collect();
         assert_eq!(lines.len(), 2);
         for (name, delivered) in ["A", "B"].iter().zip(&lines) {
             let line = line(&report, name);
-            assert_eq!((count(line, "/seen"), count(line, "/delivered")), (5_000, *delivered));
-            assert_eq!(count(line, "/lost"), 5_000 - delivered);
+            assert_eq!((number(line, "/seen"), number(line, "/delivered")), (5_000, *delivered));
+            assert_eq!(number(line, "/lost"), 5_000 - delivered);
         }
-        assert_eq!(count(&report, "/ledger/frames/received"), lines.iter().sum::<u64>());
+        assert_eq!(number(&report, "/ledger/frames/received"), lines.iter().sum::<u64>());
         // Holes at either end of the capture can't be seen by sequence; these seeds lose none there.
         let (first, last) = (messages.keys().next(), messages.keys().next_back());
         assert_eq!(last.expect("one") - first.expect("one") + 1, 5_000, "seed {seed}");
         let streams = report["streams"].as_array().expect("streams");
-        let missing: u64 = streams.iter().map(|stream| count(stream, "/missing")).sum();
+        let missing: u64 = streams.iter().map(|stream| number(stream, "/missing")).sum();
         assert_eq!(missing, both, "seed {seed}");
     }
 }
@@ -137,8 +115,8 @@ fn the_same_seed_gives_the_same_run() {
     assert_eq!(one["ledger"]["frames"], two["ledger"]["frames"]);
     assert_eq!(one["ledger"]["messages"], two["ledger"]["messages"]);
     assert_eq!(one["ledger"]["balanced"], true);
-    let delivered = |name| count(line(&one, name), "/delivered");
-    assert_eq!(count(&one, "/ledger/frames/received"), delivered("A") + delivered("B"));
+    let delivered = |name| number(line(&one, name), "/delivered");
+    assert_eq!(number(&one, "/ledger/frames/received"), delivered("A") + delivered("B"));
     for name in ["A", "B"] {
         let line = line(&one, name);
         let n = |key: &str| line[key].as_u64().expect("a count");
@@ -153,9 +131,9 @@ fn the_same_seed_gives_the_same_run() {
 fn a_dead_line_is_made_up_for_by_the_other() {
     let Some(path) = cme() else { return };
     let (report, summary) = replayed(&[&path, "--dead", "B=0s..", "--delay", "A=1ms"]);
-    assert_eq!(count(&report, "/ledger/messages/accepted"), 10_273);
-    assert_eq!(count(line(&report, "B"), "/dead"), 5_000);
-    assert_eq!(count(line(&report, "A"), "/delayed"), 5_000);
+    assert_eq!(number(&report, "/ledger/messages/accepted"), 10_273);
+    assert_eq!(number(line(&report, "B"), "/dead"), 5_000);
+    assert_eq!(number(line(&report, "A"), "/delayed"), 5_000);
     assert!(summary.contains("5000 lost while dead"), "{summary}");
 }
 
@@ -168,8 +146,8 @@ fn the_sender_has_the_same_faults() {
     let (inline, _) = replayed(&[&[&path[..]], &faults[..]].concat());
     let (sent, summary) = replayed(&[&[&path, "--to", &to, "--speed", "max"], &faults[..]].concat());
     assert_eq!(inline["faults"], sent["faults"]);
-    let delivered = count(line(&sent, "A"), "/delivered") + count(line(&sent, "B"), "/delivered");
-    assert_eq!(count(&sent, "/ledger/frames/received"), delivered);
+    let delivered = number(line(&sent, "A"), "/delivered") + number(line(&sent, "B"), "/delivered");
+    assert_eq!(number(&sent, "/ledger/frames/received"), delivered);
     assert!(summary.contains("faults with --seed 5\n  line "), "{summary}");
 }
 
@@ -199,8 +177,8 @@ fn lines_of_a_config_go_by_their_names() {
     let lines = report["faults"]["lines"].as_array().expect("lines");
     let names: BTreeSet<_> = lines.iter().map(|line| line["name"].as_str().expect("a name")).collect();
     assert_eq!(names, BTreeSet::from(["B", "cme/A"]));
-    assert_eq!(count(line(&report, "B"), "/dead"), 5_000);
-    assert!((10..200).contains(&count(line(&report, "cme/A"), "/lost")));
+    assert_eq!(number(line(&report, "B"), "/dead"), 5_000);
+    assert!((10..200).contains(&number(line(&report, "cme/A"), "/lost")));
 }
 
 #[test]
@@ -238,17 +216,17 @@ fn wrong_options_exit_with_2_and_absent_lines_with_1() {
 
 /// Replays captures with every packet damaged, some late, some twice.
 fn survives_damage(names: &[&str]) {
-    let Some(folder) = captures() else { return };
     for name in names {
-        let path = folder.join(name).into_os_string().into_string().expect("a plain path");
-        let (report, _) = replayed(&[&path, "--corrupt", "100%", "--reorder", "20%", "--duplicate", "20%"]);
+        let Some(path) = capture(name) else { return };
+        let (report, _) =
+            replayed(&[word(&path), "--corrupt", "100%", "--reorder", "20%", "--duplicate", "20%"]);
         assert_eq!(report["ledger"]["balanced"], true, "{name}");
         let lines = report["faults"]["lines"].as_array().expect("lines");
         let sum = |key: &str| lines.iter().map(|line| line[key].as_u64().expect("a count")).sum::<u64>();
         // A heartbeat's payload may be empty only in protocols that none of these captures is of.
         assert_eq!(sum("corrupted"), sum("seen"), "{name}");
-        let others = count(&report, "/faults/other_frames");
-        assert_eq!(count(&report, "/ledger/frames/received"), sum("delivered") + others, "{name}");
+        let others = number(&report, "/faults/other_frames");
+        assert_eq!(number(&report, "/ledger/frames/received"), sum("delivered") + others, "{name}");
     }
 }
 

@@ -339,25 +339,27 @@ impl EventOutlet {
 mod tests {
     use super::*;
     use crate::event::{ClockKind, ShardId};
-    use crate::pool::PoolPlan;
-    use crate::queue::queue;
+    use crate::pool::{PoolPlan, ReturnPort};
+    use crate::queue::{QueueConsumer, queue};
 
-    /// What is held back waits for what a replay brings: it must not keep that out.
-    #[test]
-    fn there_is_room_for_what_closes_a_gap_however_much_is_held_behind_it() {
-        let held = STREAM_IN_FLIGHT_MAX + 10;
-        let plan = PoolPlan { slots: [2 * held as u32, 1, 1, 1] };
-        let (pool, _) = Pool::create(&plan, ShardId(0), &Pool::memory_wish(None)).expect("memory");
-        let (producers, _consumers): (Vec<_>, Vec<_>) = Class::ALL
-            .map(|class| queue(class, 4 * held, 1))
+    /// An outlet with so many slots, places in each queue and events held back; its pool's way home, and the consumers.
+    fn outlet(slots: u32, places: usize, held_max: usize) -> (EventOutlet, ReturnPort, Vec<QueueConsumer>) {
+        let plan = PoolPlan { slots: [slots, 1, 1, 1] };
+        let (mut pool, _) = Pool::create(&plan, ShardId(0), &Pool::memory_wish(None)).expect("memory");
+        let home = pool.attach();
+        let (producers, consumers): (Vec<_>, Vec<_>) = Class::ALL
+            .map(|class| queue(class, places, 1))
             .into_iter()
             .map(|(mut producers, consumer)| (producers.remove(0), consumer))
             .unzip();
         let producers = producers.try_into().ok().expect("three classes");
-        let classes = ClassTable::default();
-        let parts =
-            OutletParts { pool, classes, producers, held_max: held, clock: Clock::new(), can_wait: true };
-        let mut outlet = EventOutlet::new(parts);
+        let (classes, clock) = (ClassTable::default(), Clock::new());
+        let parts = OutletParts { pool, classes, producers, held_max, clock, can_wait: true };
+        (EventOutlet::new(parts), home, consumers)
+    }
+
+    /// A trade of that number, and what goes with it.
+    fn trade(sequence: u64, marks: Marks) -> (Message<'static>, Accepted) {
         let accepted = Accepted {
             stream: 0,
             epoch: 0,
@@ -366,9 +368,17 @@ mod tests {
             wire_ns: 0,
             clock: ClockKind::Capture,
             session: 0,
-            marks: Marks::HELD,
+            marks,
         };
-        let message = Message { sequence: 2, kind: u16::from(b'T'), source_ns: 0, body: b"T" };
+        (Message { sequence, kind: u16::from(b'T'), source_ns: 0, body: b"T" }, accepted)
+    }
+
+    /// What is held back waits for what a replay brings: it must not keep that out.
+    #[test]
+    fn there_is_room_for_what_closes_a_gap_however_much_is_held_behind_it() {
+        let held = STREAM_IN_FLIGHT_MAX + 10;
+        let (mut outlet, _home, _consumers) = outlet(2 * held as u32, 4 * held, held);
+        let (message, accepted) = trade(2, Marks::HELD);
         let places: Vec<u32> =
             (0..held).map(|_| outlet.hold(&message, &accepted).expect("there is room")).collect();
         outlet.begin_waiting(0);
@@ -379,32 +389,10 @@ mod tests {
 
     #[test]
     fn what_is_staged_at_the_end_is_shed_by_name() {
-        let plan = PoolPlan { slots: [8, 1, 1, 1] };
-        let (mut pool, _) = Pool::create(&plan, ShardId(0), &Pool::memory_wish(None)).expect("memory");
-        let mut home = pool.attach();
-        let (producers, mut consumers): (Vec<_>, Vec<_>) = Class::ALL
-            .map(|class| queue(class, 2, 1))
-            .into_iter()
-            .map(|(mut producers, consumer)| (producers.remove(0), consumer))
-            .unzip();
-        let producers = producers.try_into().ok().expect("three classes");
-        let classes = ClassTable::default();
-        let parts =
-            OutletParts { pool, classes, producers, held_max: 0, clock: Clock::new(), can_wait: true };
-        let mut outlet = EventOutlet::new(parts);
-        let accepted = Accepted {
-            stream: 0,
-            epoch: 0,
-            line: 0,
-            protocol: Protocol::IexTp,
-            wire_ns: 0,
-            clock: ClockKind::Capture,
-            session: 0,
-            marks: Marks::NONE,
-        };
+        let (mut outlet, mut home, mut consumers) = outlet(8, 2, 0);
         // Trades: realtime, which has two places.
         for sequence in 1..=5 {
-            let message = Message { sequence, kind: u16::from(b'T'), source_ns: 0, body: b"T" };
+            let (message, accepted) = trade(sequence, Marks::NONE);
             assert_eq!(outlet.accept(&message, &accepted), Ok(()));
         }
         outlet.flush();

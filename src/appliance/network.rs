@@ -22,6 +22,9 @@ use std::os::unix::net::UnixStream;
 /// Files that are open beside connections: sockets of lanes and inlets, maps, rings, what the program reads and writes.
 const OTHER_FILES: u64 = 512;
 
+/// An inlet of a port, and what the intake knows of it.
+type PlannedInlet = (InletKind, InletSettings);
+
 /// A shard's port, and what its intake knows of it.
 pub(super) struct ShardPort {
     shard: usize,
@@ -54,20 +57,27 @@ pub(super) fn open_ports(
     let mut ports = Vec::new();
     allow_connections(settings, remarks);
     for shard in 0..shards_needed(settings) {
-        let mut kinds: Vec<InletKind> = Vec::new();
-        let listeners = settings.listeners.iter().filter(|listener| listener.shard == shard);
-        kinds.extend(listeners.cloned().map(|listener| InletKind::Listener(Box::new(listener))));
-        let connectors = settings.connectors.iter().filter(|connector| connector.shard == shard);
-        kinds.extend(connectors.cloned().map(InletKind::Connector));
+        let mut inlets: Vec<PlannedInlet> = Vec::new();
+        for listener in settings.listeners.iter().filter(|listener| listener.shard == shard) {
+            let policy = policy(&listener.integrity, listener.recovery.as_deref());
+            let known = InletSettings { policy, ..listener.into() };
+            inlets.push((InletKind::Listener(Box::new(listener.clone())), known));
+        }
+        for connector in settings.connectors.iter().filter(|connector| connector.shard == shard) {
+            inlets.push((InletKind::Connector(connector.clone()), of_connector(connector)?));
+        }
         if settings.host.shard == shard
             && let Some(stream) = host.take()
         {
-            kinds.push(InletKind::Given(GivenStream { name: "host".to_owned(), stream }));
+            let given = GivenStream { name: "host".to_owned(), stream };
+            let known = InletSettings::trusted(&given.name, Protocol::Native, None);
+            inlets.push((InletKind::Given(given), known));
         }
-        let before = kinds.len();
-        kinds.extend(requesters(settings, shard));
-        if !kinds.is_empty() {
-            ports.push(open_port(settings, shard, kinds, before, node, remarks)?);
+        for (feed, name, source) in recoveries(settings).filter(|(_, _, source)| source.shard == shard) {
+            inlets.push(of_recovery(feed, name, source)?);
+        }
+        if !inlets.is_empty() {
+            ports.push(open_port(settings, shard, inlets, node, remarks)?);
         }
     }
     Ok(ports)
@@ -89,15 +99,11 @@ fn allow_connections(settings: &Settings, remarks: &mut Vec<String>) {
 fn open_port(
     settings: &Settings,
     shard: usize,
-    kinds: Vec<InletKind>,
-    before: usize,
+    inlets: Vec<PlannedInlet>,
     node: Option<u32>,
     remarks: &mut Vec<String>,
 ) -> Result<ShardPort, ApplianceError> {
-    let mut inlets = kinds[..before].iter().map(inlet_settings).collect::<Result<Vec<_>, _>>()?;
-    for inlet in recovering_inlets(settings, shard) {
-        inlets.push(inlet?);
-    }
+    let (kinds, inlets): (Vec<InletKind>, Vec<InletSettings>) = inlets.into_iter().unzip();
     let specs: Vec<InletSpec> = kinds.into_iter().map(|kind| InletSpec { kind }).collect();
     let connections_max = specs.iter().map(InletSpec::connections_max).sum();
     let producers = producers(settings, shard, remarks)?;
@@ -147,17 +153,21 @@ fn recoveries(settings: &Settings) -> impl Iterator<Item = (RecoveredFeed, &str,
     feeds.chain(listeners)
 }
 
-/// The sockets and connectors of a shard that ask for lost messages.
-fn requesters(settings: &Settings, shard: usize) -> impl Iterator<Item = InletKind> {
-    let here = recoveries(settings).filter(move |(_, _, source)| source.shard == shard);
-    here.map(|(_, name, source)| {
-        let (name, servers) = (format!("{name} recovered"), source.servers.clone());
-        match source.protocol {
-            RecoveryProtocol::Moldudp64 => {
-                InletKind::Requester(Requester { name, local: source.local, servers })
-            }
-            RecoveryProtocol::Soupbintcp => InletKind::Replay(Connector {
-                name,
+/// The socket or connector that asks for a feed's lost messages.
+fn of_recovery(
+    feed: RecoveredFeed,
+    name: &str,
+    source: &RecoverySource,
+) -> Result<PlannedInlet, ApplianceError> {
+    let (told, servers) = (format!("{name} recovered"), source.servers.clone());
+    let (kind, protocol) = match source.protocol {
+        RecoveryProtocol::Moldudp64 => {
+            let requester = Requester { name: told, local: source.local, servers };
+            (InletKind::Requester(requester), Protocol::Moldudp64Itch50)
+        }
+        RecoveryProtocol::Soupbintcp => {
+            let connector = Connector {
+                name: told,
                 servers,
                 protocol: Protocol::SoupbintcpItch50,
                 // The login is the intake's: it follows from what is missing.
@@ -168,25 +178,12 @@ fn requesters(settings: &Settings, shard: usize) -> impl Iterator<Item = InletKi
                 shard: source.shard,
                 reconnect_min: source.round_trip,
                 reconnect_max: source.backoff_max,
-            }),
+            };
+            (InletKind::Replay(connector), Protocol::SoupbintcpItch50)
         }
-    })
-}
-
-/// What the intake knows of them, in the same order.
-fn recovering_inlets(
-    settings: &Settings,
-    shard: usize,
-) -> impl Iterator<Item = Result<InletSettings, ApplianceError>> {
-    let here = recoveries(settings).filter(move |(_, _, source)| source.shard == shard);
-    here.map(|(feed, name, source)| {
-        let recovers = FeedRecovery { feed, way: recovery_way(name, source)? };
-        let protocol = match source.protocol {
-            RecoveryProtocol::Moldudp64 => Protocol::Moldudp64Itch50,
-            RecoveryProtocol::Soupbintcp => Protocol::SoupbintcpItch50,
-        };
-        Ok(InletSettings { recovers: Some(recovers), ..InletSettings::trusted(name, protocol, None) })
-    })
+    };
+    let recovers = Some(FeedRecovery { feed, way: recovery_way(name, source)? });
+    Ok((kind, InletSettings { recovers, ..InletSettings::trusted(name, protocol, None) }))
 }
 
 fn recovery_way(name: &str, source: &RecoverySource) -> Result<RecoveryWay, ApplianceError> {
@@ -206,20 +203,6 @@ fn recovery_way(name: &str, source: &RecoverySource) -> Result<RecoveryWay, Appl
             RecoveryWay::Replay { login, patience_ns: nanos(source.backoff_max) }
         }
     })
-}
-
-fn inlet_settings(kind: &InletKind) -> Result<InletSettings, ApplianceError> {
-    match kind {
-        InletKind::Listener(listener) => {
-            let policy = policy(&listener.integrity, listener.recovery.as_deref());
-            Ok(InletSettings { policy, ..listener.as_ref().into() })
-        }
-        InletKind::Connector(connector) => of_connector(connector),
-        InletKind::Given(given) => Ok(InletSettings::trusted(&given.name, Protocol::Native, None)),
-        InletKind::Requester(Requester { name, .. }) | InletKind::Replay(Connector { name, .. }) => {
-            Ok(InletSettings::trusted(name, Protocol::Moldudp64Itch50, None))
-        }
-    }
 }
 
 fn of_connector(connector: &Connector) -> Result<InletSettings, ApplianceError> {

@@ -197,7 +197,10 @@ impl Intake {
     ) {
         self.frames.received += 1;
         if clock == ClockKind::Capture {
-            self.by_capture = true;
+            if !self.by_capture {
+                // The shard's clock counts from elsewhere: what it said before the first frame means nothing here.
+                (self.by_capture, self.now, self.watch_ns) = (true, 0, 0);
+            }
             if wire_ns.saturating_sub(self.now) >= PAUSE_NS {
                 self.table.pass_over();
             }

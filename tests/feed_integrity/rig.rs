@@ -129,6 +129,11 @@ impl Feeds {
         Feeds { intake, sink: Sink { streams: vec![Vec::new(); feeds as usize], ..Sink::default() }, used: 0 }
     }
 
+    /// The shard's clock says `now`.
+    pub(crate) fn tick(&mut self, now: u64) {
+        self.intake.tick(now, &mut self.sink);
+    }
+
     /// Takes all packets of the next feed, in order of time; packets of the same time in their order here.
     pub(crate) fn take(&mut self, arrivals: &mut [Arrival]) {
         arrivals.sort_by_key(|arrival| arrival.time_ns);

@@ -1,8 +1,10 @@
 //! Lines that fall silent while another goes on, die, and return.
 
 use crate::program::{decoded, word};
+use crate::rig::{Arrival, Feeds, Policy};
 use crate::venues::mold;
 use serde_json::{Value, json};
+use sluice::event::Protocol;
 use sluice::replay::synthetic::{Packet, pcap_bytes};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -64,4 +66,19 @@ fn a_line_on_which_nothing_comes_any_more_is_dead() {
     let (topics, book) = found(&packets);
     assert_eq!(topics, json!({ "feed.line.dead": 1, "feed.line.silent": 1 }));
     assert_eq!(book, [1, 1]);
+}
+
+#[test]
+fn what_the_clock_says_before_a_capture_begins_means_nothing_to_it() {
+    // Minutes of a capture that begins at 0, as captures without dates do, on a machine that was started an hour ago.
+    let deaths = |clock_ns: u64| {
+        let mut feeds = Feeds::new(Policy::AsArrived, Protocol::Moldudp64Itch50, 1, 2);
+        feeds.tick(clock_ns);
+        let a = (1..100).map(|n| Arrival { time_ns: 1_000 * n * MS, line: 0, payload: mold(1, n, 1) });
+        let mut arrivals: Vec<Arrival> = a.collect();
+        arrivals.push(Arrival { time_ns: 1_001 * MS, line: 1, payload: mold(1, 1, 1) });
+        feeds.take(&mut arrivals);
+        feeds.finish()[0].book.lines[1].deaths
+    };
+    assert_eq!([deaths(1), deaths(3_600_000 * MS)], [1, 1]);
 }

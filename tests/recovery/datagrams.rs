@@ -2,13 +2,11 @@
 
 use crate::program::number;
 use crate::server::{Config, listener};
-use crate::venue::{LINE, Rerequest, SESSION, Temper, packet, send_line};
+use crate::venue::{COUNT, LINE, Rerequest, SESSION, Temper, assert_whole, packet, send_line, stream, udp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::time::Duration;
-
-const COUNT: u64 = 600;
 
 /// In order, with queues that have room for all that is held back behind the first gap: half of the smallest one's places.
 const IN_ORDER: &str = "
@@ -29,27 +27,10 @@ fn feed(servers: &[&Rerequest], keys: &str) -> Config {
     Config::new(&(listener("itch", "udp", LINE) + &recovery))
 }
 
-fn udp(place: &str) -> SocketAddr {
-    place.strip_prefix("udp:").expect("a socket").parse().expect("an address")
-}
-
 /// Single ones, pairs, and a long run.
 fn lost() -> BTreeSet<u64> {
     let scattered = (2..COUNT).filter(|number| number % 37 == 0 || number % 41 < 2);
     scattered.chain(300..370).collect()
-}
-
-fn stream(report: &Value) -> &Value {
-    let streams = report["streams"].as_array().expect("streams");
-    streams.iter().find(|stream| stream["name"] == "itch").expect("the feed's stream")
-}
-
-/// All that was lost is there: every number once.
-fn assert_whole(report: &Value) {
-    let stream = stream(report);
-    let counts = ["/expected", "/seen", "/missing", "/epochs"].map(|key| number(stream, key));
-    assert_eq!(counts, [COUNT, COUNT, 0, 1], "{stream:#}\n{:#}", report["recovery"]);
-    assert_eq!(number(report, "/ledger/messages/accepted"), COUNT);
 }
 
 /// What was lost is missing, and the stream is otherwise as it was.

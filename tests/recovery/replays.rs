@@ -2,14 +2,11 @@
 
 use crate::program::number;
 use crate::server::{Config, listener};
-use crate::venue::{LINE, SESSION, body, send_line};
-use serde_json::Value;
+use crate::venue::{COUNT, LINE, SESSION, assert_whole, body, send_line, stream, udp};
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
-
-const COUNT: u64 = 600;
 
 /// How a server takes a login.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,22 +82,6 @@ fn feed(servers: &[SocketAddr]) -> Config {
         addresses.join(", ")
     );
     Config::new(&(listener("itch", "udp", LINE) + &recovery))
-}
-
-fn udp(place: &str) -> SocketAddr {
-    place.strip_prefix("udp:").expect("a socket").parse().expect("an address")
-}
-
-fn stream(report: &Value) -> &Value {
-    let streams = report["streams"].as_array().expect("streams");
-    streams.iter().find(|stream| stream["name"] == "itch").expect("the feed's stream")
-}
-
-fn assert_whole(report: &Value) {
-    let stream = stream(report);
-    let counts = ["/expected", "/seen", "/missing", "/epochs"].map(|key| number(stream, key));
-    assert_eq!(counts, [COUNT, COUNT, 0, 1], "{stream:#}\n{:#}", report["recovery"]);
-    assert_eq!(number(report, "/ledger/messages/accepted"), COUNT);
 }
 
 fn lost() -> BTreeSet<u64> {

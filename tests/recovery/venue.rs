@@ -2,6 +2,8 @@
 //!
 //! Invariant: every message is the same wherever it comes from, so that a wrong one would be seen.
 
+use crate::program::number;
+use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
@@ -16,6 +18,28 @@ pub(crate) const LINE: &str = "protocol = 'moldudp64-itch50'\nreceive_buffer_byt
 
 /// Messages of one datagram.
 const MESSAGES_EACH: u64 = 10;
+
+/// Messages of a test's session.
+pub(crate) const COUNT: u64 = 600;
+
+/// Where a listener's place in the program's words is.
+pub(crate) fn udp(place: &str) -> SocketAddr {
+    place.strip_prefix("udp:").expect("a socket").parse().expect("an address")
+}
+
+/// The feed's stream in a report.
+pub(crate) fn stream(report: &Value) -> &Value {
+    let streams = report["streams"].as_array().expect("streams");
+    streams.iter().find(|stream| stream["name"] == "itch").expect("the feed's stream")
+}
+
+/// All that was lost is there: every number once.
+pub(crate) fn assert_whole(report: &Value) {
+    let stream = stream(report);
+    let counts = ["/expected", "/seen", "/missing", "/epochs"].map(|key| number(stream, key));
+    assert_eq!(counts, [COUNT, COUNT, 0, 1], "{stream:#}\n{:#}", report["recovery"]);
+    assert_eq!(number(report, "/ledger/messages/accepted"), COUNT);
+}
 
 /// The message of a number: an unknown type with the number in it.
 pub(crate) fn body(number: u64) -> Vec<u8> {
