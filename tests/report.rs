@@ -59,7 +59,7 @@ fn ledger() -> Ledger {
     ledger.messages.heartbeat = 2;
     ledger.events.accepted = 9;
     ledger.events.delivered = 9;
-    ledger.queues[0] = QueueBook { pushed: 9, popped: 9, high_water: 4 };
+    ledger.queues[0] = QueueBook { pushed: 9, popped: 9, given_up: 0, high_water: 4 };
     ledger
 }
 

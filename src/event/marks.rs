@@ -19,6 +19,8 @@ impl Marks {
     pub const STALE: Marks = Marks(1 << 3);
     /// It was held back until a gap in front of it was closed.
     pub const HELD: Marks = Marks(1 << 4);
+    /// It is of a more urgent class than its sender asked for.
+    pub const RAISED: Marks = Marks(1 << 5);
 
     /// Both sets.
     #[inline]
@@ -42,12 +44,13 @@ impl Marks {
 
     /// The names of those that are set, for listings.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(Marks, &str); 5] = [
+        const NAMES: [(Marks, &str); 6] = [
             (Marks::AFTER_GAP, "after_gap"),
             (Marks::OUT_OF_ORDER, "out_of_order"),
             (Marks::RECOVERED, "recovered"),
             (Marks::STALE, "stale"),
             (Marks::HELD, "held"),
+            (Marks::RAISED, "raised"),
         ];
         NAMES.into_iter().filter(move |(mark, _)| self.has(*mark)).map(|(_, name)| name)
     }

@@ -21,5 +21,5 @@ pub use marks::Marks;
 pub use prefix::Prefix;
 pub use price::{Price, Side};
 pub use protocol::Protocol;
-pub use reject::{CloseReason, FrameReject, MessageReject, RequestFailure, ShedReason};
+pub use reject::{CloseReason, DeadReason, FrameReject, MessageReject, RequestFailure, ShedReason};
 pub use time::{ClockKind, Nanos};

@@ -93,7 +93,7 @@ reasons! {
 }
 
 reasons! {
-    /// Why an accepted event was given up instead of being processed.
+    /// Why an accepted event was given up before it was queued.
     ShedReason {
         /// The realtime queue was full and the source could not wait.
         RealtimeQueueFull => "realtime_queue_full",
@@ -101,6 +101,34 @@ reasons! {
         TransactionalQueueFull => "transactional_queue_full",
         /// The batch queue was full and the source could not wait.
         BatchQueueFull => "batch_queue_full",
+        /// The pressure was critical, and batch events were kept out.
+        PressureBatch => "pressure_batch",
+        /// The pressure was an emergency, and transactional events were kept out, too.
+        PressureTransactional => "pressure_transactional",
+    }
+}
+
+reasons! {
+    /// Why an event that had been queued was not processed.
+    DeadReason {
+        /// Its queue was full and a newer event took its place.
+        DroppedOldest => "dropped_oldest",
+        /// It gave its place or slot to an event of a more urgent class.
+        Evicted => "evicted",
+        /// A newer event of the same symbol or topic took its place.
+        Conflated => "conflated",
+        /// Its handler refused it as often as it may be tried.
+        HandlerFailed => "handler_failed",
+        /// Its handler panicked.
+        HandlerPanicked => "handler_panicked",
+        /// It would have had to wait for another attempt, and as many events as may were waiting.
+        RetryFull => "retry_full",
+        /// It came when the window of its time was closed.
+        Late => "late",
+        /// No further key could be told apart for its window.
+        WindowsFull => "windows_full",
+        /// The appliance stopped before its next attempt.
+        Stopped => "stopped",
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: a balance is an equation over the book's own fields; no bucket is called "other".
 
 use super::{ConnectionBook, FlowBook};
-use crate::event::{Class, FrameReject, MessageReject, ShedReason};
+use crate::event::{Class, DeadReason, FrameReject, MessageReject, ShedReason};
 use std::fmt;
 
 /// Frames as a shard saw them: `received = decoded + Σ rejected`.
@@ -58,14 +58,18 @@ pub struct MessageBook {
     pub rejected: [u64; MessageReject::COUNT],
 }
 
-/// Events: `accepted = delivered + Σ shed + in_flight`.
+/// Events: `accepted = delivered + deduplicated + Σ dead_lettered + Σ shed + in_flight`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventBook {
     /// Events that were given a slot.
     pub accepted: u64,
     /// Events that a processor finished with.
     pub delivered: u64,
-    /// Events that were given up, by [`ShedReason`].
+    /// Events that had been processed before.
+    pub deduplicated: u64,
+    /// Events that were queued and not processed, by [`DeadReason`].
+    pub dead_lettered: [u64; DeadReason::COUNT],
+    /// Events that were given up before they were queued, by [`ShedReason`].
     pub shed: [u64; ShedReason::COUNT],
     /// Events that are still in a queue.
     pub in_flight: u64,
@@ -78,6 +82,8 @@ pub struct QueueBook {
     pub pushed: u64,
     /// Tickets popped.
     pub popped: u64,
+    /// Tickets that were taken out again by their producer, to make room.
+    pub given_up: u64,
     /// Most tickets seen waiting at once.
     pub high_water: u64,
 }
@@ -175,11 +181,18 @@ impl MessageBook {
 }
 
 impl EventBook {
+    /// Events that were queued and have their fate.
+    pub fn finished(&self) -> u64 {
+        self.delivered + self.deduplicated + sum(&self.dead_lettered)
+    }
+
     /// Adds another part's counters to these.
     pub fn absorb(&mut self, other: &EventBook) {
         self.accepted += other.accepted;
         self.delivered += other.delivered;
+        self.deduplicated += other.deduplicated;
         self.in_flight += other.in_flight;
+        add(&mut self.dead_lettered, &other.dead_lettered);
         add(&mut self.shed, &other.shed);
     }
 }
@@ -189,6 +202,7 @@ impl QueueBook {
     pub fn absorb(&mut self, other: &QueueBook) {
         self.pushed += other.pushed;
         self.popped += other.popped;
+        self.given_up += other.given_up;
         self.high_water = self.high_water.max(other.high_water);
     }
 }
@@ -230,9 +244,9 @@ impl Ledger {
             ),
             ("messages accepted = events accepted", messages.accepted, events.accepted),
             (
-                "events accepted = delivered + shed + in flight",
+                "events accepted = delivered + deduplicated + dead-lettered + shed + in flight",
                 events.accepted,
-                events.delivered + sum(&events.shed) + events.in_flight,
+                events.finished() + sum(&events.shed) + events.in_flight,
             ),
             (
                 "queues pushed = events accepted - shed",
@@ -240,9 +254,9 @@ impl Ledger {
                 events.accepted.saturating_sub(sum(&events.shed)),
             ),
             (
-                "queues popped = events delivered",
-                self.queues.iter().map(|q| q.popped).sum(),
-                events.delivered,
+                "queues popped + given up = events delivered + deduplicated + dead-lettered",
+                self.queues.iter().map(|q| q.popped + q.given_up).sum(),
+                events.finished(),
             ),
         ];
         if let Some(kernel) = &self.kernel {
@@ -285,16 +299,21 @@ mod tests {
         ledger.messages.heartbeat = 1;
         ledger.messages.rejected[MessageReject::TooShort as usize] = 1;
         ledger.events.accepted = 7;
-        ledger.events.delivered = 5;
+        ledger.events.delivered = 3;
+        ledger.events.deduplicated = 1;
+        ledger.events.dead_lettered[DeadReason::DroppedOldest as usize] = 1;
         ledger.events.shed[ShedReason::BatchQueueFull as usize] = 2;
-        ledger.queues[0] = QueueBook { pushed: 5, popped: 5, high_water: 2 };
+        ledger.queues[0] = QueueBook { pushed: 5, popped: 4, given_up: 1, high_water: 2 };
         ledger
     }
 
     #[test]
     fn every_counter_moved_alone_breaks_a_balance() {
         assert_eq!(balanced().imbalances(), []);
-        let nudges: [fn(&mut Ledger); 9] = [
+        let nudges: [fn(&mut Ledger); 12] = [
+            |l| l.events.deduplicated += 1,
+            |l| l.events.dead_lettered[0] += 1,
+            |l| l.queues[2].given_up += 1,
             |l| l.frames.received += 1,
             |l| l.frames.rejected[0] += 1,
             |l| l.messages.decoded += 1,

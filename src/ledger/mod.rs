@@ -8,6 +8,7 @@ mod books;
 mod connections;
 mod flows;
 mod histogram;
+mod knobs;
 mod streams;
 
 pub use board::{Board, Counter};
@@ -15,4 +16,5 @@ pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook
 pub use connections::ConnectionBook;
 pub use flows::FlowBook;
 pub use histogram::{LatencyRecorder, Percentiles};
+pub use knobs::{Knobs, Level};
 pub use streams::{LineBook, StreamBook, TypeCounts};

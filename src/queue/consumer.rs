@@ -74,7 +74,7 @@ impl QueueConsumer {
     /// The consumer's part of the queue's book: `popped` and `high_water`, the most tickets that a pop found waiting.
     /// `pushed` is 0: that is what the producers count for themselves, so that one checks the other.
     pub fn book(&self) -> QueueBook {
-        QueueBook { pushed: 0, popped: self.popped, high_water: self.high_water }
+        QueueBook { pushed: 0, popped: self.popped, given_up: 0, high_water: self.high_water }
     }
 }
 
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(sequences(&mut pool, popped), [0, 1, 2, 3, 4, 5]);
         let mut book = consumer.book();
         book.absorb(&producer.book());
-        assert_eq!(book, QueueBook { pushed: 6, popped: 6, high_water: 4 });
+        assert_eq!(book, QueueBook { pushed: 6, popped: 6, given_up: 0, high_water: 4 });
         assert_eq!((producer.pushed(), consumer.popped()), (6, 6));
     }
 

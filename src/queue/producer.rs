@@ -64,6 +64,6 @@ impl QueueProducer {
 
     /// This producer's part of the queue's book: `pushed`. The consumer's part has the rest; `absorb` adds them up.
     pub fn book(&self) -> QueueBook {
-        QueueBook { pushed: self.pushed, popped: 0, high_water: 0 }
+        QueueBook { pushed: self.pushed, ..QueueBook::default() }
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: every reason that exists stands there, zeros included, so that a missing key never means zero.
 
 use super::streams::StreamReport;
-use crate::event::{CloseReason, FrameReject, MessageReject, ShedReason};
+use crate::event::{CloseReason, DeadReason, FrameReject, MessageReject, ShedReason};
 use crate::ledger::{ConnectionBook, EventBook, FrameBook, KernelBook, Ledger, MessageBook};
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -115,7 +115,11 @@ pub struct EventsReport {
     pub accepted: u64,
     /// Events that a processor finished with.
     pub delivered: u64,
-    /// Events that were given up.
+    /// Events that had been processed before.
+    pub deduplicated: u64,
+    /// Events that were queued and not processed.
+    pub dead_lettered: Counts,
+    /// Events that were given up before they were queued.
     pub shed: Counts,
     /// Events that are still in a queue.
     pub in_flight: u64,
@@ -233,6 +237,8 @@ impl From<&EventBook> for EventsReport {
         EventsReport {
             accepted: book.accepted,
             delivered: book.delivered,
+            deduplicated: book.deduplicated,
+            dead_lettered: named(DeadReason::ALL, DeadReason::name, &book.dead_lettered),
             shed: named(ShedReason::ALL, ShedReason::name, &book.shed),
             in_flight: book.in_flight,
         }
