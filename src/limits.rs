@@ -101,6 +101,19 @@ pub const REPLAY_CONNECTIONS_MAX: usize = 1_024;
 /// behind 16,384 others is late already.
 pub const QUEUE_CAPACITY: [u32; 3] = [16_384, 65_536, 65_536];
 
+/// Events staged for one worker before they are pushed; a burst that makes more of them is pushed in parts.
+pub const STAGED_MAX: usize = 4_096;
+
+/// Places of the ring from a shard to a worker, at most: some batches of it. What waits there can't be taken back when room
+/// has to be made.
+pub const HANDED_OVER_MAX: usize = 1_024;
+
+/// Patterns of topics that can be given a class. Prefixes are tried one by one, for native frames only.
+pub const TOPICS_MAX: usize = 1_024;
+
+/// Workers of one class, each with a thread of its own where there are CPUs enough.
+pub const WORKERS_MAX: usize = 16;
+
 /// Frames polled from one lane in one turn: 64 frames of 1,500 B stay inside an L2 cache.
 pub const BURST_MAX: usize = 64;
 

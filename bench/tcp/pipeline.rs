@@ -7,16 +7,19 @@ use crate::client::{self, Load, Sent};
 use crate::processor::{Probe, Seen};
 use crate::readers::{Reader, Waiting};
 use clap::ValueEnum;
-use sluice::agents::{OutletParts, ProcessorAgent, ProcessorParts, ProcessorReport, Shard, shard_name};
+use sluice::agents::{
+    InletPlaces, OutletParts, Partition, PartitionParts, ProcessorAgent, ProcessorReport, Shard, ShardView,
+    processor_agent, shard_name,
+};
 use sluice::appliance::intake_settings;
 use sluice::config::{Settings, UringMode};
 use sluice::event::{Class, CloseReason, ShardId};
 use sluice::feed::{ConnectionSettings, Producers};
-use sluice::ledger::{LatencyRecorder, Percentiles};
+use sluice::ledger::{Knobs, LatencyRecorder, Percentiles};
 use sluice::limits::STREAMS_MAX;
 use sluice::os::{self, Clock};
 use sluice::pool::{Bill, Demand, Pool};
-use sluice::process::ClassTable;
+use sluice::process::Router;
 use sluice::queue::{QueueConsumer, QueueProducer, queue};
 use sluice::runtime::{
     Agent, Drive, IdleStrategy, RunningThread, ThreadPlan, Threading, ThreadingPlan, ThreadingWish,
@@ -257,26 +260,39 @@ fn wire(contender: Contender, load: Load, tuning: Tuning, clock: Clock) -> Resul
     });
     let (mut pool, _) = Pool::create(&bill.plan(), ShardId(0), &Pool::memory_wish(None))
         .map_err(|error| error.to_string())?;
-    let mut producers: Vec<QueueProducer> = Vec::new();
-    let mut processors = Vec::new();
+    let mut producers: Vec<Vec<QueueProducer>> = Vec::new();
+    let mut views = Vec::new();
     let mut seen = Vec::new();
     for class in Class::ALL {
         let (pushing, consumer): (Vec<QueueProducer>, QueueConsumer) =
             queue(class, settings.queue_capacities[class as usize], 1);
-        producers.extend(pushing);
+        producers.push(pushing);
         let processor = Probe::new(load.rate.is_some(), STREAMS_MAX);
         seen.push(processor.seen());
-        let (readers, ports) = (vec![pool.reader()], vec![pool.attach()]);
-        processors
-            .push(ProcessorAgent::new(ProcessorParts { class, processor, consumer, readers, ports }, clock));
+        views.push((class, processor, consumer, pool.reader(), pool.attach()));
     }
-    let producers = producers.try_into().map_err(|_| "a queue of each class has one producer")?;
-    let outlet =
-        OutletParts { pool, classes: ClassTable::default(), producers, held_max: 0, clock, can_wait: true };
+    let knobs = Knobs::default();
+    let outlet = OutletParts {
+        pool,
+        router: Router::default(),
+        producers: producers.try_into().map_err(|_| "there are three classes")?,
+        held_max: 0,
+        clock,
+        overflows: Vec::new(),
+        inlet_overflows: Vec::new(),
+        knobs: knobs.clone(),
+    };
     let producers = Producers::allocate(settings.network.producers_max, &[], None);
     let shard =
         Shard::new(ShardId(0), Vec::new(), &intake_settings(&settings), outlet, settings.threads.burst)
             .with_port(port, connections(&settings), producers);
+    let agent = |(class, processor, consumer, reader, port): (Class, Probe, QueueConsumer, _, _)| {
+        let inlets = InletPlaces::default();
+        let shards = vec![ShardView { reader, port, feeds: shard.stream_feeds(), inlets }];
+        let parts = PartitionParts { class, index: 0, processor, consumer, shards, watches_latency: false };
+        processor_agent(class.name().to_owned(), vec![Box::new(Partition::new(parts))], knobs.clone(), clock)
+    };
+    let processors = views.into_iter().map(agent).collect();
     Ok(Parts { shard, processors, seen, address })
 }
 
@@ -361,8 +377,8 @@ impl Home {
         let mut ages = LatencyRecorder::default();
         let report = self.shard.into_report();
         let mut ledger = report.ledger;
-        for processor in self.processors {
-            ledger.events.delivered += processor.delivered;
+        for processor in self.processors.into_iter().flat_map(|agent| agent.partitions) {
+            ledger.events.absorb(&processor.events);
             ledger.queues[processor.class as usize].absorb(&processor.queue);
             ages.absorb(&processor.processor.into_ages());
         }

@@ -1,9 +1,9 @@
 //! The bench's processor: what the appliance's own does, and besides how far it has got, and how old each event is.
 
 use sluice::agents::{Processor, Tally};
-use sluice::event::{Nanos, ShardId};
+use sluice::event::Nanos;
 use sluice::ledger::LatencyRecorder;
-use sluice::pool::EventRef;
+use sluice::process::{Fate, Subject};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -72,7 +72,7 @@ impl Probe {
     }
 
     #[inline]
-    fn record(&mut self, event: &EventRef<'_>, now: Nanos) {
+    fn record(&mut self, event: &Subject<'_>, now: Nanos) {
         let stamp = event.payload.get(STAMP_AT..).and_then(<[u8]>::first_chunk);
         let age_ns = now.saturating_sub(stamp.map_or(0, |stamp| Nanos::from_le_bytes(*stamp)));
         if age_ns != self.same.age_ns {
@@ -85,13 +85,14 @@ impl Probe {
 
 impl Processor for Probe {
     #[inline]
-    fn process(&mut self, shard: ShardId, event: EventRef<'_>, now: Nanos) {
+    fn process(&mut self, subject: &Subject<'_>, now: Nanos) -> Fate {
         if self.is_stamped {
-            self.record(&event, now);
+            self.record(subject, now);
         }
-        self.tally.process(shard, event, now);
+        self.tally.count(subject);
         self.events += 1;
         self.seen.last_ns.store(now, Ordering::Relaxed);
         self.seen.events.store(self.events, Ordering::Relaxed);
+        Fate::Delivered
     }
 }

@@ -25,12 +25,13 @@ impl StreamHandler for Inlets<'_> {
 
     #[inline]
     fn bytes(&mut self, connection: ConnectionIndex, bytes: &[u8], now: Nanos) -> Took {
-        self.outlet.begin_waiting(self.lane);
+        let inlet = self.intake.connections.inlet_of(connection);
+        self.outlet.begin_waiting(self.lane, inlet);
         self.intake.take_bytes(connection, bytes, now, self.outlet)
     }
 
     fn datagram(&mut self, inlet: InletIndex, bytes: &[u8], _now: Nanos) {
-        self.outlet.begin(self.lane);
+        self.outlet.begin_datagram(self.lane, inlet.0);
         self.intake.take_datagram(inlet, bytes, self.outlet);
     }
 

@@ -2,13 +2,22 @@
 
 mod held;
 mod inlets;
+mod lanes;
 mod notices;
 mod outlet;
+mod overflow;
+mod parking;
+mod partition;
 mod processor;
 mod shard;
+mod tally;
 
 pub use inlets::Inlets;
 pub use notices::{NoticePort, NoticeReader, notice_way};
-pub use outlet::{EventOutlet, OutletParts};
-pub use processor::{Processor, ProcessorAgent, ProcessorParts, ProcessorReport, Tally};
+pub use outlet::{EventOutlet, OutletParts, Overflows};
+pub use partition::{
+    BURST_FACTOR_MAX, InletPlaces, POP_MAX, Partition, PartitionParts, PartitionReport, Processor, ShardView,
+};
+pub use processor::{ProcessorAgent, ProcessorReport, processor_agent};
 pub use shard::{Shard, ShardReport, shard_name};
+pub use tally::Tally;

@@ -1,24 +1,24 @@
 //! Hot path: new messages become events: a slot, a header, a place in the queue of their class.
 //!
-//! Invariant: an accepted event is either pushed or shed for a counted reason; tickets are never dropped.
+//! Invariant: an accepted event is pushed, shed or buried for a counted reason; tickets are never dropped.
 
 use super::held::Held;
+use super::lanes::Lanes;
 use super::notices::NoticePort;
-use crate::event::{Class, EventHeader, Marks, MessageReject, Nanos, Protocol, ShedReason};
+use crate::event::{Class, EventHeader, Marks, MessageReject, Nanos, Overflow, Protocol};
 use crate::feed::{Accepted, Notice, Outlet};
-use crate::ledger::{EventBook, QueueBook};
+use crate::ledger::{EventBook, Knobs, Level, QueueBook, RoutingBook};
+use crate::limits::STAGED_MAX;
 use crate::os::Clock;
-use crate::pool::{Pool, Ticket};
-use crate::process::ClassTable;
+use crate::pool::{Pool, SlotReader, Ticket};
+use crate::process::{Route, Router, order_key};
 use crate::queue::QueueProducer;
 use crate::wire::Message;
 
-/// Tickets staged per class before they are pushed; a burst that makes more of them is pushed in parts.
-const STAGED_MAX: usize = 4_096;
-
 /// Events that a source which can wait may have under way: enough to keep processors busy through a pause of the
-/// shard, few enough for their slots to stay in the caches (4,096 × 128 B is half an L2).
-const WAITING_IN_FLIGHT_MAX: usize = 4_096;
+/// shard, few enough for their slots to stay in the caches (2,048 × 128 B is a quarter of an L2), and for the pressure
+/// to be told from that of a source that can't wait.
+const WAITING_IN_FLIGHT_MAX: usize = 2_048;
 
 /// The same for each queue and sources of byte streams, whose events are larger (1,024 × 256 B): in `scripts/bench tcp`
 /// an event cost 82 ns of the shard's CPU time with this number, and 98 ns with 4,096.
@@ -27,56 +27,79 @@ const STREAM_IN_FLIGHT_MAX: usize = 1_024;
 /// Bytes of a frame that a message typically takes, to turn that number of events into bytes.
 const MESSAGE_BYTES_TYPICAL: usize = 32;
 
+/// What happens to an event of each class whose queue is full, indexed by [`Class`].
+pub type Overflows = [Overflow; 3];
+
 /// What an outlet is made of.
 pub struct OutletParts {
     /// The shard's event pool.
     pub pool: Pool,
-    /// The class of each message type.
-    pub classes: ClassTable,
-    /// This shard's ends of the three queues, indexed by [`Class`].
-    pub producers: [QueueProducer; 3],
+    /// Where each message goes.
+    pub router: Router,
+    /// This shard's ends of the queues, indexed by [`Class`], one for each worker.
+    pub producers: [Vec<QueueProducer>; 3],
     /// Events that may be held back behind gaps at a time.
     pub held_max: usize,
     /// The clock of publish times.
     pub clock: Clock,
-    /// Whether events that find no place in a queue stay staged (sources that can wait) or are shed.
-    pub can_wait: bool,
+    /// What happens to events whose queue is full, by lane of the shard.
+    pub overflows: Vec<Overflows>,
+    /// The same for events of inlets, in the order of the port.
+    pub inlet_overflows: Vec<Overflows>,
+    /// What the control plane wants.
+    pub knobs: Knobs,
 }
 
 /// Makes events of messages, and pushes them in batches.
 pub struct EventOutlet {
-    pool: Pool,
-    classes: ClassTable,
-    producers: [QueueProducer; 3],
-    staged: [Vec<Ticket>; 3],
+    pub(super) pool: Pool,
+    pub(super) reader: SlotReader,
+    router: Router,
+    pub(super) lanes: Lanes,
     held: Held,
     notices: NoticePort,
     clock: Clock,
-    can_wait: bool,
+    overflows: Vec<Overflows>,
+    inlet_overflows: Vec<Overflows>,
+    /// Of the source whose frames are taken now.
+    pub(super) overflow: Overflows,
+    knobs: Knobs,
+    /// The pressure, as this turn sees it.
+    pub(super) level: Level,
     lane: u8,
-    receive_ns: Nanos,
-    // Events that each queue surely has a place for, for those who can wait; worked out at `begin_waiting`.
+    pub(super) receive_ns: Nanos,
+    // Events that each class surely has a place for, for those who can wait; worked out at `begin_waiting`.
     room: [usize; 3],
+    /// Session and number of events that will not come home, because they were shed or buried here.
+    pub(super) gone: Vec<(u32, u64)>,
     /// Events by fate, as far as the shard knows it.
     pub events: EventBook,
+    /// Events by what their senders asked for, and what they got.
+    pub routing: RoutingBook,
 }
 
 impl EventOutlet {
     /// Puts the parts together and allocates the staging.
     pub fn new(parts: OutletParts) -> EventOutlet {
         EventOutlet {
+            reader: parts.pool.reader(),
             pool: parts.pool,
-            classes: parts.classes,
-            producers: parts.producers,
-            staged: std::array::from_fn(|_| Vec::with_capacity(STAGED_MAX)),
+            router: parts.router,
+            lanes: Lanes::new(parts.producers),
             held: Held::allocate(parts.held_max),
             notices: NoticePort::closed(),
             clock: parts.clock,
-            can_wait: parts.can_wait,
+            overflow: parts.overflows.first().copied().unwrap_or([Overflow::Block; 3]),
+            overflows: parts.overflows,
+            inlet_overflows: parts.inlet_overflows,
+            knobs: parts.knobs,
+            level: Level::Healthy,
             lane: 0,
             receive_ns: 0,
             room: [0; 3],
+            gone: Vec::with_capacity(STAGED_MAX),
             events: EventBook::default(),
+            routing: RoutingBook::default(),
         }
     }
 
@@ -84,46 +107,73 @@ impl EventOutlet {
     #[inline]
     pub fn begin(&mut self, lane: u8) -> Nanos {
         self.lane = lane;
+        if let Some(overflow) = self.overflows.get(usize::from(lane)) {
+            self.overflow = *overflow;
+        }
+        self.level = self.knobs.level();
         self.receive_ns = self.clock.now();
         self.receive_ns
     }
 
-    /// As [`begin`](EventOutlet::begin), for a source that asks for room before each message and can wait: its events are
-    /// let into a queue as long as few enough wait there.
+    /// As [`begin`](EventOutlet::begin), for a datagram of an inlet.
     #[inline]
-    pub fn begin_waiting(&mut self, lane: u8) -> Nanos {
-        for (class, room) in self.room.iter_mut().enumerate() {
-            let producer = &mut self.producers[class];
-            let free = producer.free();
-            let waiting = producer.capacity() - free;
-            let staged = self.staged[class].len();
-            // What is held back needs its places in the end, but is not under way: else a replay could not bring what all
-            // of it waits for.
-            let places = free.saturating_sub(staged + self.held.len());
-            *room = places.min(STREAM_IN_FLIGHT_MAX.saturating_sub(waiting + staged));
+    pub fn begin_datagram(&mut self, lane: u8, inlet: u16) {
+        self.begin(lane);
+        if let Some(overflow) = self.inlet_overflows.get(usize::from(inlet)) {
+            self.overflow = *overflow;
         }
-        self.begin(lane)
     }
 
-    /// Bytes of frames that surely find room: slots for all their messages, and places in whichever queue. No limit
-    /// while nothing is under way, so that a frame larger than any room still gets its turn.
+    /// As [`begin`](EventOutlet::begin), for a connection of an inlet, which asks for room before each message and can
+    /// wait: its events are let into a queue as long as few enough wait there.
     #[inline]
-    pub fn room_bytes(&mut self) -> usize {
+    pub fn begin_waiting(&mut self, lane: u8, inlet: u16) {
+        self.begin_datagram(lane, inlet);
+        // What is held back needs its places in the end, but is not under way: else a replay could not bring what all
+        // of it waits for.
+        let held = self.held.len();
+        for class in Class::ALL {
+            let waiting = |lane: &super::lanes::Lane| lane.producer.waiting() + lane.staged.len();
+            let under_way = self.lanes.of(class).iter().map(waiting).max().unwrap_or(0);
+            let places = self.lanes.room(class).saturating_sub(held);
+            self.room[class as usize] = places.min(STREAM_IN_FLIGHT_MAX.saturating_sub(under_way));
+        }
+    }
+
+    /// Whether sources that can wait are to wait, whatever room there is.
+    #[inline]
+    pub fn pauses(&self) -> bool {
+        self.knobs.pauses()
+    }
+
+    /// Bytes of frames of `lane` that surely find room: slots for all their messages, and places in whichever queue the
+    /// source waits for. No limit while nothing is under way, so that a frame larger than any room still gets its turn.
+    #[inline]
+    pub fn room_bytes(&mut self, lane: u8) -> usize {
+        let overflow = self.overflows.get(usize::from(lane)).copied().unwrap_or(self.overflow);
+        if !overflow.contains(&Overflow::Block) {
+            return usize::MAX;
+        }
+        if self.pauses() {
+            return 0;
+        }
         let held = self.held.len();
         let in_flight = (self.pool.in_flight() as usize).saturating_sub(held);
         if in_flight == 0 {
             return usize::MAX;
         }
         // A message takes two bytes of a frame at least.
-        let places = |producer: &mut QueueProducer, staged: &Vec<Ticket>| {
-            producer.free().saturating_sub(staged.len() + held).saturating_mul(2)
-        };
-        let [realtime, transactional, batch] = &mut self.producers;
-        places(realtime, &self.staged[0])
-            .min(places(transactional, &self.staged[1]))
-            .min(places(batch, &self.staged[2]))
+        let waits = |class: &Class| overflow[*class as usize] == Overflow::Block;
+        let places = Class::ALL.into_iter().filter(waits).map(|class| self.lanes.room(class)).min();
+        places
+            .map_or(usize::MAX, |places| places.saturating_sub(held).saturating_mul(2))
             .min(self.pool.room_bytes())
             .min(WAITING_IN_FLIGHT_MAX.saturating_sub(in_flight).saturating_mul(MESSAGE_BYTES_TYPICAL))
+    }
+
+    /// Whether nothing is under way but what is held back.
+    pub fn is_idle(&self) -> bool {
+        self.pool.in_flight() as usize == self.held.len()
     }
 
     /// Takes home the tickets that processors gave back.
@@ -132,48 +182,46 @@ impl EventOutlet {
         self.pool.reclaim()
     }
 
-    /// As [`reclaim`](EventOutlet::reclaim), and shows the header of each event that has come home.
+    /// As [`reclaim`](EventOutlet::reclaim), and shows session and number of each event that has come home, or never
+    /// will.
     #[inline]
-    pub fn reclaim_with(&mut self, seen: impl FnMut(&EventHeader)) -> usize {
-        self.pool.reclaim_with(seen)
+    pub fn reclaim_with(&mut self, mut seen: impl FnMut(u32, u64)) -> usize {
+        self.gone.drain(..).for_each(|(session, sequence)| seen(session, sequence));
+        self.pool.reclaim_with(|header| seen(header.session, header.sequence))
     }
 
-    /// Pushes what is staged. What finds no place stays staged if the source can wait, and is shed otherwise.
+    /// Pushes what is staged. What finds no place stays staged if its source can wait, and else goes the way that the
+    /// source's policy names. Returns how many events moved on that had been kept back.
     #[inline]
-    pub fn flush(&mut self) {
-        if self.staged.iter().all(Vec::is_empty) {
-            return;
+    pub fn flush(&mut self) -> usize {
+        if self.lanes.all().all(super::lanes::Lane::is_flushed) {
+            return 0;
         }
         let publish_ns = self.clock.now();
+        let mut moved = 0;
         for class in Class::ALL {
-            self.flush_class(class, publish_ns);
+            for lane in 0..self.lanes.of(class).len() {
+                moved += self.flush_lane(class, lane, publish_ns);
+            }
         }
+        moved
     }
 
     #[inline]
-    fn flush_class(&mut self, class: Class, publish_ns: Nanos) {
-        let staged = &mut self.staged[class as usize];
-        for ticket in staged.iter_mut() {
+    fn flush_lane(&mut self, class: Class, lane: usize, publish_ns: Nanos) -> usize {
+        let ends = &mut self.lanes.of_mut(class)[lane];
+        let moved = if ends.producer.kept_back() > 0 { ends.producer.advance() } else { 0 };
+        if ends.staged.is_empty() {
+            return moved;
+        }
+        for ticket in &mut ends.staged {
             self.pool.header_mut(ticket).publish_ns = publish_ns;
         }
-        self.producers[class as usize].push_batch(staged);
-        if !staged.is_empty() && !self.can_wait {
-            self.shed(class);
+        ends.producer.push_batch(&mut ends.staged);
+        if !ends.staged.is_empty() {
+            self.overflow(class, lane);
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn shed(&mut self, class: Class) {
-        let reason = match class {
-            Class::Realtime => ShedReason::RealtimeQueueFull,
-            Class::Transactional => ShedReason::TransactionalQueueFull,
-            Class::Batch => ShedReason::BatchQueueFull,
-        };
-        for ticket in self.staged[class as usize].drain(..) {
-            self.events.shed[reason as usize] += 1;
-            self.pool.release(ticket);
-        }
+        moved
     }
 
     /// Tells of streams and lines to whoever holds the other end.
@@ -186,22 +234,29 @@ impl EventOutlet {
         self.clock.recalibrate();
     }
 
-    /// Whether all that was accepted has left the staging.
+    /// Whether all that was accepted has left the shard.
     pub fn is_flushed(&self) -> bool {
-        self.staged.iter().all(Vec::is_empty)
+        self.lanes.all().all(super::lanes::Lane::is_flushed)
+    }
+
+    /// Events of a class that wait for its workers.
+    pub fn waiting(&self, class: Class) -> usize {
+        self.lanes.waiting(class)
     }
 
     /// The end: drops the producers, so that the processors see their queues closed, and keeps the pool for the
-    /// tickets that are still to come home. What is still staged, because the time to drain ran out with full queues, is
-    /// shed: it has no other way to go.
+    /// tickets that are still to come home. What still waits here, because the time to drain ran out with full queues, is
+    /// given up: it has no other way to go.
     pub fn close(mut self) -> ClosedOutlet {
-        Class::ALL.into_iter().for_each(|class| self.shed(class));
+        Class::ALL.into_iter().for_each(|class| self.give_up(class));
         debug_assert_eq!(self.held.len(), 0, "gaps are finished before");
-        let pushed = std::array::from_fn(|class| QueueBook {
-            pushed: self.producers[class].pushed(),
-            ..QueueBook::default()
+        let books = Class::ALL.map(|class| {
+            let mut book = QueueBook::default();
+            self.lanes.of(class).iter().for_each(|lane| book.absorb(&lane.producer.book()));
+            book
         });
-        ClosedOutlet { pool: self.pool, events: self.events, pushed }
+        let EventOutlet { pool, events, routing, gone, .. } = self;
+        ClosedOutlet { pool, events, gone, routing, pushed: books }
     }
 }
 
@@ -209,15 +264,19 @@ impl EventOutlet {
 pub struct ClosedOutlet {
     pool: Pool,
     events: EventBook,
+    gone: Vec<(u32, u64)>,
+    /// What its senders asked for.
+    pub routing: RoutingBook,
     /// What it had pushed, by class.
     pub pushed: [QueueBook; 3],
 }
 
 impl ClosedOutlet {
-    /// The shard's events book, with what has not come home as in flight; shows the header of each event that has come
-    /// home since. Call it when the processors have ended.
-    pub fn settle(&mut self, seen: impl FnMut(&EventHeader)) -> EventBook {
-        self.pool.reclaim_with(seen);
+    /// The shard's events book, with what has not come home as in flight; shows session and number of each event that has
+    /// come home since. Call it when the processors have ended.
+    pub fn settle(&mut self, mut seen: impl FnMut(u32, u64)) -> EventBook {
+        self.gone.drain(..).for_each(|(session, sequence)| seen(session, sequence));
+        self.pool.reclaim_with(|header| seen(header.session, header.sequence));
         let mut events = self.events.clone();
         events.in_flight = u64::from(self.pool.in_flight());
         events
@@ -232,11 +291,12 @@ impl EventOutlet {
         message: &Message<'_>,
         accepted: &Accepted,
     ) -> Result<(Ticket, Class), MessageReject> {
+        let Route { class, asked } = self.router.route(accepted.protocol, message.kind, message.body);
         let mut ticket = match self.pool.acquire(message.body.len()) {
             Some(ticket) => ticket,
-            None => return Err(self.no_slot(message.body.len())),
+            None => self.slot_of_another(class, message.body.len())?,
         };
-        let class = self.classes.class_of(accepted.protocol, message.kind);
+        let marks = if class < asked { accepted.marks.and(Marks::RAISED) } else { accepted.marks };
         let header = EventHeader {
             sequence: message.sequence,
             wire_ns: accepted.wire_ns,
@@ -248,7 +308,7 @@ impl EventOutlet {
             epoch: accepted.epoch,
             kind: message.kind,
             lane: self.lane,
-            marks: accepted.marks.0,
+            marks: marks.0,
             protocol: accepted.protocol as u8,
             class: class as u8,
             line: accepted.line,
@@ -257,19 +317,38 @@ impl EventOutlet {
         };
         self.pool.write(&mut ticket, &header, message.body);
         self.events.accepted += 1;
+        self.routing.routed[asked as usize][class as usize] += 1;
         Ok((ticket, class))
     }
 
-    /// Stages a ticket for the queue of its class.
+    /// Stages a ticket for the queue of its class, unless the pressure keeps that class out.
     #[inline]
     fn stage(&mut self, ticket: Ticket, class: Class) {
-        let staged = &mut self.staged[class as usize];
+        if self.level >= Level::Critical && self.is_kept_out(class) {
+            return self.shed_for_pressure(ticket, class);
+        }
+        let lane = if self.lanes.is_divided(class) {
+            let event = self.reader.event(&ticket);
+            let key = key_of(event.header, event.payload);
+            self.lanes.by_key(class, key)
+        } else {
+            0
+        };
+        let staged = &mut self.lanes.of_mut(class)[lane].staged;
         staged.push(ticket);
+        let is_full = staged.len() == STAGED_MAX;
         self.room[class as usize] = self.room[class as usize].saturating_sub(1);
-        if staged.len() == STAGED_MAX {
-            self.flush_full(class);
+        if is_full {
+            self.flush_full(class, lane);
         }
     }
+}
+
+/// The key that keeps an event in order with others of its key.
+#[inline]
+pub(super) fn key_of(header: &EventHeader, payload: &[u8]) -> u64 {
+    let protocol = Protocol::from_u8(header.protocol).unwrap_or(Protocol::Native);
+    order_key(protocol, header.stream, payload)
 }
 
 impl Outlet for EventOutlet {
@@ -303,42 +382,25 @@ impl Outlet for EventOutlet {
     }
 
     #[inline]
-    fn has_room(&mut self, protocol: Protocol, kind: u16, body_bytes: usize) -> bool {
-        let class = self.classes.class_of(protocol, kind);
+    fn has_room(&mut self, protocol: Protocol, message: &Message<'_>) -> bool {
         // What no slot ever holds is taken, and refused by name.
-        self.room[class as usize] > 0
-            && (self.pool.has_slot(body_bytes) || body_bytes > crate::limits::PAYLOAD_BYTES_MAX)
-    }
-}
-
-impl EventOutlet {
-    #[cold]
-    #[inline(never)]
-    fn no_slot(&mut self, payload_bytes: usize) -> MessageReject {
-        if payload_bytes > crate::limits::PAYLOAD_BYTES_MAX {
-            MessageReject::TooLarge
-        } else {
-            MessageReject::PoolExhausted
+        let body_bytes = message.body.len();
+        if !self.pool.has_slot(body_bytes) && body_bytes <= crate::limits::PAYLOAD_BYTES_MAX {
+            return false;
         }
-    }
-
-    /// One frame made more events than the staging holds: pushes them; what finds no place is shed even where the
-    /// source can wait, since the frame can't be put back.
-    #[cold]
-    #[inline(never)]
-    fn flush_full(&mut self, class: Class) {
-        let publish_ns = self.clock.now();
-        self.flush_class(class, publish_ns);
-        if self.staged[class as usize].len() == STAGED_MAX {
-            self.shed(class);
+        let class = self.router.route(protocol, message.kind, message.body).class;
+        if self.overflow[class as usize] != Overflow::Block {
+            return true;
         }
+        let is_paused = self.level >= Level::Degraded && class == Class::Transactional;
+        self.room[class as usize] > 0 && !is_paused && !self.pauses()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{ClockKind, ShardId};
+    use crate::event::{ClockKind, ShardId, ShedReason};
     use crate::pool::{PoolPlan, ReturnPort};
     use crate::queue::{QueueConsumer, queue};
 
@@ -347,14 +409,18 @@ mod tests {
         let plan = PoolPlan { slots: [slots, 1, 1, 1] };
         let (mut pool, _) = Pool::create(&plan, ShardId(0), &Pool::memory_wish(None)).expect("memory");
         let home = pool.attach();
-        let (producers, consumers): (Vec<_>, Vec<_>) = Class::ALL
-            .map(|class| queue(class, places, 1))
-            .into_iter()
-            .map(|(mut producers, consumer)| (producers.remove(0), consumer))
-            .unzip();
-        let producers = producers.try_into().ok().expect("three classes");
-        let (classes, clock) = (ClassTable::default(), Clock::new());
-        let parts = OutletParts { pool, classes, producers, held_max, clock, can_wait: true };
+        let (producers, consumers): (Vec<_>, Vec<_>) =
+            Class::ALL.map(|class| queue(class, places, 1)).into_iter().unzip();
+        let parts = OutletParts {
+            pool,
+            router: Router::default(),
+            producers: producers.try_into().ok().expect("three classes"),
+            held_max,
+            clock: Clock::new(),
+            overflows: vec![[Overflow::Block; 3]],
+            inlet_overflows: Vec::new(),
+            knobs: Knobs::default(),
+        };
         (EventOutlet::new(parts), home, consumers)
     }
 
@@ -381,8 +447,8 @@ mod tests {
         let (message, accepted) = trade(2, Marks::HELD);
         let places: Vec<u32> =
             (0..held).map(|_| outlet.hold(&message, &accepted).expect("there is room")).collect();
-        outlet.begin_waiting(0);
-        assert!(outlet.has_room(Protocol::IexTp, u16::from(b'T'), 1));
+        outlet.begin_waiting(0, 0);
+        assert!(outlet.has_room(Protocol::IexTp, &message));
         places.into_iter().for_each(|place| outlet.release(place, Marks::STALE));
         outlet.close();
     }
@@ -398,7 +464,7 @@ mod tests {
         outlet.flush();
         assert!(!outlet.is_flushed());
         let mut closed = outlet.close();
-        let events = closed.settle(|_| ());
+        let events = closed.settle(|_, _| ());
         let shed = events.shed[ShedReason::RealtimeQueueFull as usize];
         assert_eq!((events.accepted, shed, events.in_flight), (5, 3, 2));
         assert_eq!(closed.pushed[Class::Realtime as usize].pushed, 2);
@@ -406,7 +472,7 @@ mod tests {
         assert_eq!(consumers[Class::Realtime as usize].pop_batch(9, &mut tickets), 2);
         home.give_back(&mut tickets);
         let mut home = Vec::new();
-        assert_eq!(closed.settle(|header| home.push(header.sequence)).in_flight, 0);
+        assert_eq!(closed.settle(|_, sequence| home.push(sequence)).in_flight, 0);
         home.sort_unstable();
         assert_eq!(home, [1, 2], "what is processed after the end is seen, what was shed is not");
     }

@@ -1,135 +1,81 @@
-//! Hot path: the processor agent: pops tickets in bursts, lets its processor see each event, sends tickets home.
+//! Hot path: the processor agent: turns its partitions, lends some to a helper under pressure, and takes them back.
 //!
-//! Invariant: every ticket popped is given back to the pool that it came from in the same duty cycle.
+//! Invariant: a partition is one agent's at a time, so that the order of its events is kept wherever it is.
 
-use crate::event::{Class, ClockKind, Nanos, ShardId};
-use crate::ledger::{Board, Counter, LatencyRecorder, QueueBook, TypeCounts};
+use super::partition::{BURST_FACTOR_MAX, POP_MAX, Partition, PartitionReport, Processor};
+use crate::event::Nanos;
+use crate::ledger::{Board, Counter, EventBook, Knobs, Level};
 use crate::os::Clock;
-use crate::pool::{EventRef, ReturnPort, SlotReader, Ticket};
-use crate::queue::QueueConsumer;
 use crate::runtime::Agent;
+use rtrb::{Consumer, Producer, RingBuffer};
 use std::any::Any;
 
-/// Tickets popped in one turn: enough to hide a cache miss each behind the others, few enough to stay in L1.
-const POP_MAX: usize = 256;
-
-/// What is done with the events of one class.
-pub trait Processor: Send + 'static {
-    /// Sees one event; `shard` is where it comes from, `now` when the burst was popped.
-    fn process(&mut self, shard: ShardId, event: EventRef<'_>, now: Nanos);
+/// The ways between an agent and its helper: partitions go out by one and come back by the other.
+struct Helped<P> {
+    out: Producer<Box<Partition<P>>>,
+    back: Consumer<Box<Partition<P>>>,
+    lent: usize,
 }
 
-/// The simplest honest processor: counts events by stream and type.
-pub struct Tally {
-    // Indexed by shard, then by stream.
-    counts: Vec<Vec<TypeCounts>>,
-}
-
-impl Tally {
-    /// Allocates counters for the streams of so many shards.
-    pub fn allocate(shards: usize, streams_max: usize) -> Tally {
-        let stream_counts = || (0..streams_max).map(|_| TypeCounts::default()).collect();
-        Tally { counts: (0..shards).map(|_| stream_counts()).collect() }
-    }
-
-    /// What was counted of a stream.
-    pub fn stream(&self, shard: ShardId, stream: usize) -> Option<&TypeCounts> {
-        self.counts.get(usize::from(shard.0))?.get(stream)
-    }
-}
-
-impl Processor for Tally {
-    #[inline]
-    fn process(&mut self, shard: ShardId, event: EventRef<'_>, _now: Nanos) {
-        let counts = self.counts.get_mut(usize::from(shard.0));
-        if let Some(stream) = counts.and_then(|streams| streams.get_mut(event.header.stream as usize)) {
-            stream.add(event.header.kind);
-        }
-    }
-}
-
-/// What a processor agent is made of.
-pub struct ProcessorParts<P> {
-    /// Its class.
-    pub class: Class,
-    /// What it does with events.
-    pub processor: P,
-    /// Its end of the queue.
-    pub consumer: QueueConsumer,
-    /// Views of the shards' pools, indexed by shard.
-    pub readers: Vec<SlotReader>,
-    /// Ways home to the shards' pools, indexed by shard.
-    pub ports: Vec<ReturnPort>,
-}
-
-/// Events in a row that began at the same time, as those of one frame or one burst did: they are recorded at once.
-#[derive(Default)]
-struct SameStart {
-    start_ns: Nanos,
-    count: u64,
-}
-
-impl SameStart {
-    #[inline]
-    fn add(&mut self, start_ns: Nanos, now: Nanos, recorder: &mut LatencyRecorder) {
-        if start_ns != self.start_ns {
-            self.record(now, recorder);
-            self.start_ns = start_ns;
-        }
-        self.count += 1;
-    }
-
-    #[inline]
-    fn record(&mut self, now: Nanos, recorder: &mut LatencyRecorder) {
-        if self.count > 0 {
-            recorder.record_many(now.saturating_sub(self.start_ns), self.count);
-            self.count = 0;
-        }
-    }
+/// A helper's ends.
+struct Helping<P> {
+    inbox: Consumer<Box<Partition<P>>>,
+    back: Producer<Box<Partition<P>>>,
 }
 
 /// A processor as an agent.
 pub struct ProcessorAgent<P> {
-    parts: ProcessorParts<P>,
-    popped: Vec<Ticket>,
-    home: Vec<Vec<Ticket>>,
-    delivered: u64,
-    receive_to_processed: LatencyRecorder,
-    wire_to_processed: LatencyRecorder,
+    name: String,
+    partitions: Vec<Box<Partition<P>>>,
+    helped: Option<Helped<P>>,
+    helping: Option<Helping<P>>,
+    // Books of partitions that are elsewhere are theirs; this agent publishes the sum of those that it has had.
+    knobs: Knobs,
     clock: Clock,
     board: Board,
+    moves: u64,
 }
 
-/// A processor's books at its end.
+/// An agent's books at its end.
 pub struct ProcessorReport<P> {
-    /// Its class.
-    pub class: Class,
-    /// The processor itself.
-    pub processor: P,
-    /// Events that it finished with.
-    pub delivered: u64,
-    /// Its queue.
-    pub queue: QueueBook,
-    /// From the shard to here.
-    pub receive_to_processed: LatencyRecorder,
-    /// From the wire to here, where the wire time is on a comparable clock.
-    pub wire_to_processed: LatencyRecorder,
+    /// Its name.
+    pub name: String,
+    /// Those of the partitions that it had at the end.
+    pub partitions: Vec<PartitionReport<P>>,
+    /// How often it lent a partition.
+    pub lent: u64,
+}
+
+/// An agent for these partitions.
+pub fn processor_agent<P: Processor>(
+    name: String,
+    partitions: Vec<Box<Partition<P>>>,
+    knobs: Knobs,
+    clock: Clock,
+) -> ProcessorAgent<P> {
+    ProcessorAgent {
+        name,
+        partitions,
+        helped: None,
+        helping: None,
+        knobs,
+        clock,
+        board: Board::default(),
+        moves: 0,
+    }
 }
 
 impl<P: Processor> ProcessorAgent<P> {
-    /// Puts the parts together and allocates the burst buffers.
-    pub fn new(parts: ProcessorParts<P>, clock: Clock) -> ProcessorAgent<P> {
-        let home = parts.ports.iter().map(|_| Vec::with_capacity(POP_MAX)).collect();
-        ProcessorAgent {
-            parts,
-            popped: Vec::with_capacity(POP_MAX),
-            home,
-            delivered: 0,
-            receive_to_processed: LatencyRecorder::default(),
-            wire_to_processed: LatencyRecorder::default(),
-            clock,
-            board: Board::default(),
-        }
+    /// A helper, to which this agent lends partitions as long as the pressure is elevated: all but its first.
+    pub fn with_helper(mut self, name: String) -> (ProcessorAgent<P>, ProcessorAgent<P>) {
+        let count = self.partitions.len().max(1);
+        let (out, inbox) = RingBuffer::new(count);
+        let (returned, back) = RingBuffer::new(count);
+        let mut helper = processor_agent(name, Vec::new(), self.knobs.clone(), self.clock);
+        helper.partitions.reserve(count);
+        helper.helping = Some(Helping { inbox, back: returned });
+        self.helped = Some(Helped { out, back, lent: 0 });
+        (self, helper)
     }
 
     /// The board on which the processor publishes its counters.
@@ -139,65 +85,116 @@ impl<P: Processor> ProcessorAgent<P> {
 
     /// The books.
     pub fn into_report(self) -> ProcessorReport<P> {
-        ProcessorReport {
-            class: self.parts.class,
-            processor: self.parts.processor,
-            delivered: self.delivered,
-            queue: self.parts.consumer.book(),
-            receive_to_processed: self.receive_to_processed,
-            wire_to_processed: self.wire_to_processed,
+        let partitions = self.partitions.into_iter().map(|partition| partition.into_report()).collect();
+        ProcessorReport { name: self.name, partitions, lent: self.moves }
+    }
+
+    /// Lends partitions while the pressure is elevated, and takes back those that come home. Returns how many moved.
+    #[inline]
+    fn exchange(&mut self, level: Level) -> usize {
+        match (&self.helped, &self.helping) {
+            (None, None) => 0,
+            (Some(_), _) => self.lend(level),
+            (_, Some(_)) => self.help(level),
         }
     }
 
-    #[inline]
-    fn process_popped(&mut self) {
-        for ticket in &self.popped {
-            self.parts.readers[usize::from(ticket.owner().0)].prefetch(ticket);
+    #[inline(never)]
+    fn lend(&mut self, level: Level) -> usize {
+        let Some(helped) = &mut self.helped else { return 0 };
+        let mut moved = 0;
+        while let Ok(partition) = helped.back.pop() {
+            self.partitions.push(partition);
+            helped.lent -= 1;
+            moved += 1;
         }
-        let now = self.clock.now();
-        let (mut received, mut wired) = (SameStart::default(), SameStart::default());
-        for ticket in self.popped.drain(..) {
-            let owner = ticket.owner();
-            let event = self.parts.readers[usize::from(owner.0)].event(&ticket);
-            received.add(event.header.receive_ns, now, &mut self.receive_to_processed);
-            if event.header.clock == ClockKind::Monotonic as u8 {
-                wired.add(event.header.wire_ns, now, &mut self.wire_to_processed);
+        if level < Level::Elevated || helped.out.is_abandoned() {
+            return moved;
+        }
+        while self.partitions.len() > 1
+            && let Some(partition) = self.partitions.pop()
+        {
+            match helped.out.push(partition) {
+                Ok(()) => {
+                    helped.lent += 1;
+                    self.moves += 1;
+                    moved += 1;
+                }
+                Err(rtrb::PushError::Full(partition)) => {
+                    self.partitions.push(partition);
+                    break;
+                }
             }
-            self.parts.processor.process(owner, event, now);
-            self.home[usize::from(owner.0)].push(ticket);
         }
-        received.record(now, &mut self.receive_to_processed);
-        wired.record(now, &mut self.wire_to_processed);
-        for (port, tickets) in self.parts.ports.iter_mut().zip(&mut self.home) {
-            port.give_back(tickets);
+        moved
+    }
+
+    #[inline(never)]
+    fn help(&mut self, level: Level) -> usize {
+        let Some(helping) = &mut self.helping else { return 0 };
+        let mut moved = 0;
+        while let Ok(partition) = helping.inbox.pop() {
+            self.partitions.push(partition);
+            moved += 1;
         }
+        // What can't go home any more ends here.
+        while level < Level::Elevated
+            && !helping.back.is_abandoned()
+            && let Some(partition) = self.partitions.pop()
+        {
+            match helping.back.push(partition) {
+                Ok(()) => moved += 1,
+                Err(rtrb::PushError::Full(partition)) => {
+                    self.partitions.push(partition);
+                    break;
+                }
+            }
+        }
+        moved
+    }
+
+    fn publish(&mut self) {
+        let mut events = EventBook::default();
+        self.partitions.iter().for_each(|partition| events.absorb(partition.events()));
+        self.board.publish(Counter::Delivered, events.delivered);
     }
 }
 
 impl<P: Processor> Agent for ProcessorAgent<P> {
     fn name(&self) -> &str {
-        self.parts.class.name()
+        &self.name
     }
 
-    fn do_work(&mut self, _now: Nanos) -> usize {
-        let popped = self.parts.consumer.pop_batch(POP_MAX, &mut self.popped);
-        if popped > 0 {
-            self.process_popped();
-            self.delivered += popped as u64;
+    fn do_work(&mut self, now: Nanos) -> usize {
+        let level = self.knobs.level();
+        let mut work = self.exchange(level);
+        let burst = if level >= Level::Elevated { POP_MAX * BURST_FACTOR_MAX } else { POP_MAX };
+        for partition in &mut self.partitions {
+            work += partition.turn(now, burst, &self.clock);
         }
-        popped
+        work
     }
 
-    fn housekeeping(&mut self, _now: Nanos) {
+    fn housekeeping(&mut self, now: Nanos) {
         self.clock.recalibrate();
-        self.board.publish(Counter::Delivered, self.delivered);
+        self.partitions.iter_mut().for_each(|partition| partition.housekeeping(now));
+        self.publish();
     }
 
     fn finished(&self) -> bool {
-        self.parts.consumer.is_closed()
+        let is_lending =
+            self.helped.as_ref().is_some_and(|helped| helped.lent > 0 && !helped.out.is_abandoned());
+        let may_come = self
+            .helping
+            .as_ref()
+            .is_some_and(|helping| !(helping.inbox.is_abandoned() && helping.inbox.is_empty()));
+        !is_lending && !may_come && self.partitions.iter().all(|partition| partition.is_finished())
     }
 
     fn on_close(&mut self, now: Nanos) {
+        self.exchange(self.knobs.level());
+        self.partitions.iter_mut().for_each(|partition| partition.close(now));
+        self.helped = None;
         self.housekeeping(now);
         self.board.publish(Counter::Done, 1);
     }

@@ -5,12 +5,12 @@
 use super::inlets::Inlets;
 use super::notices::NoticePort;
 use super::outlet::{ClosedOutlet, EventOutlet, OutletParts};
-use crate::event::{ClockKind, EventHeader, Nanos, ShardId};
+use crate::event::{ClockKind, Nanos, ShardId};
 use crate::feed::{
     ConnectionSettings, FlowsReport, Intake, IntakeSettings, ProducerRecord, Producers, RecoveryReport,
     StreamSnapshot, TableFacts,
 };
-use crate::ledger::{Board, Counter, KernelBook, LatencyRecorder, Ledger};
+use crate::ledger::{Board, Counter, KernelBook, LatencyRecorder, Ledger, RoutingBook, StreamFeeds};
 use crate::runtime::Agent;
 use crate::source::{Budget, FrameSource, StreamSource};
 use std::any::Any;
@@ -26,7 +26,6 @@ pub struct Shard<S> {
     closed: Option<ClosedOutlet>,
     wire_to_receive: LatencyRecorder,
     burst: usize,
-    can_wait: bool,
     board: Board,
 }
 
@@ -39,6 +38,8 @@ pub fn shard_name(id: ShardId) -> String {
 pub struct ShardReport<S> {
     /// Its name.
     pub name: String,
+    /// What its senders asked for, and what they got.
+    pub routing: RoutingBook,
     /// Frames, messages, events; queue pushes.
     pub ledger: Ledger,
     /// Its streams, settled and named.
@@ -74,7 +75,6 @@ impl<S: FrameSource> Shard<S> {
             sources,
             port: None,
             intake: Intake::allocate(intake),
-            can_wait: parts.can_wait,
             outlet: Some(EventOutlet::new(parts)),
             closed: None,
             wire_to_receive: LatencyRecorder::default(),
@@ -102,6 +102,11 @@ impl<S: FrameSource> Shard<S> {
         }
     }
 
+    /// Which feed each of its streams belongs to.
+    pub fn stream_feeds(&self) -> StreamFeeds {
+        self.intake.stream_feeds()
+    }
+
     /// Its number.
     pub fn id(&self) -> ShardId {
         self.id
@@ -120,10 +125,12 @@ impl<S: FrameSource> Shard<S> {
             messages: self.intake.messages.clone(),
             ..Ledger::default()
         };
+        let mut routing = RoutingBook::default();
         if let Some(mut closed) = self.closed.take() {
             // What was processed after our end, because the time to drain ran out, is known to its producers' records, too:
             // else it would be sent and processed again.
-            ledger.events = closed.settle(|header| come_home(header, &mut self.intake));
+            ledger.events = closed.settle(|session, sequence| come_home(session, sequence, &mut self.intake));
+            routing = closed.routing;
             self.intake.connections.remember_all();
             ledger.queues = closed.pushed;
         }
@@ -146,6 +153,7 @@ impl<S: FrameSource> Shard<S> {
             recoveries: self.intake.recoveries(),
             tables: self.intake.table_facts(),
             name: self.name,
+            routing,
             ledger,
             streams: self.intake.settle(),
             wire_to_receive: self.wire_to_receive,
@@ -179,20 +187,20 @@ fn reclaim(outlet: &mut EventOutlet, intake: &mut Intake) -> usize {
     if !intake.connections.has_producers() {
         return outlet.reclaim();
     }
-    outlet.reclaim_with(|header| come_home(header, intake))
+    outlet.reclaim_with(|session, sequence| come_home(session, sequence, intake))
 }
 
 #[inline]
-fn come_home(header: &EventHeader, intake: &mut Intake) {
-    if header.session > 0 {
-        intake.connections.processed(header.session, header.sequence);
+fn come_home(session: u32, sequence: u64, intake: &mut Intake) {
+    if session > 0 {
+        intake.connections.processed(session, sequence);
     }
 }
 
 /// Bytes of frames that surely find room, and with them what flows hold back.
 #[inline]
-fn room_bytes(outlet: &mut EventOutlet, intake: &Intake) -> usize {
-    match outlet.room_bytes() {
+fn room_bytes(outlet: &mut EventOutlet, intake: &Intake, lane: u8) -> usize {
+    match outlet.room_bytes(lane) {
         usize::MAX => usize::MAX,
         room => room.saturating_sub(intake.flow_bytes_held()),
     }
@@ -204,7 +212,7 @@ fn finish_flows<S: FrameSource>(sources: &[S], intake: &mut Intake, outlet: &mut
     if !intake.has_flows() || !sources.iter().all(FrameSource::exhausted) {
         return 0;
     }
-    if outlet.room_bytes() == usize::MAX {
+    if outlet.is_idle() {
         intake.finish_flows(outlet);
         outlet.flush();
     }
@@ -229,7 +237,7 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
         let mut work = reclaim(outlet, &mut self.intake);
         self.intake.tick(now, outlet);
         for (lane, source) in self.sources.iter_mut().enumerate() {
-            let bytes = if self.can_wait { room_bytes(outlet, &self.intake) } else { usize::MAX };
+            let bytes = room_bytes(outlet, &self.intake, lane as u8);
             let receive_ns = outlet.begin(lane as u8);
             if source.begins_again() {
                 self.intake.finish_flows(outlet);
@@ -242,12 +250,12 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
                     wire_to_receive.record(receive_ns.saturating_sub(frame.wire_ns));
                 }
             });
-            outlet.flush();
+            work += outlet.flush();
         }
         if let Some(port) = &mut self.port {
             let lane = self.sources.len() as u8;
             work += port.poll(now, &mut Inlets { intake: &mut self.intake, outlet, lane });
-            outlet.flush();
+            work += outlet.flush();
         }
         work += finish_flows(&self.sources, &mut self.intake, outlet);
         let is_over = self.sources.iter().all(FrameSource::exhausted)

@@ -1,17 +1,21 @@
 //! Pools, queues, shards and processors, made and wired from the settings.
 
 use super::ApplianceError;
+use super::processors::{inlet_places, processor_agents};
 use crate::agents::{
-    NoticeReader, OutletParts, Processor, ProcessorAgent, ProcessorParts, Shard, Tally, notice_way,
+    NoticeReader, OutletParts, Overflows, Processor, ProcessorAgent, Shard, Tally, notice_way,
 };
-use crate::config::{Admission, DeliveryWish, HugeWish as ConfigHuge, Integrity, RecoverySource, Settings};
-use crate::event::{Class, Destination, Nanos, ShardId};
+use crate::config::{
+    Admission, DeliveryWish, HugeWish as ConfigHuge, Integrity, OverflowWishes, RecoverySource, Settings,
+};
+use crate::event::{Class, Destination, Nanos, Overflow, ShardId};
 use crate::feed::{Delivery, FeedLine, FeedPolicy, IntakeSettings};
-use crate::limits::{ENDPOINTS_MAX, HELD_MAX, STREAMS_MAX};
+use crate::ledger::Knobs;
+use crate::limits::{ENDPOINTS_MAX, HANDED_OVER_MAX, HELD_MAX, STREAMS_MAX};
 use crate::os::{Clock, HugeWish, MemoryWish};
-use crate::pool::{Bill, Demand, Pool, PoolReport, ReturnPort, SlotReader};
-use crate::process::ClassTable;
-use crate::queue::{QueueConsumer, QueueProducer, queue};
+use crate::pool::{Bill, Demand, Pool, PoolReport};
+use crate::process::{ClassTable, Router, TopicPattern};
+use crate::queue::{QueueConsumer, QueuePlan, QueueProducer, make_queue};
 use crate::source::FrameSource;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,8 +30,10 @@ const PACKET_BYTES: u32 = 1_500;
 pub struct Assembly<S, P = Tally> {
     /// One per list of sources.
     pub shards: Vec<Shard<S>>,
-    /// One per class, in the order of [`Class::ALL`].
+    /// Those of each class, in the order of [`Class::ALL`], with their helpers.
     pub processors: Vec<ProcessorAgent<P>>,
+    /// What the control plane tells all of them.
+    pub knobs: Knobs,
     /// What each shard's pool was made of.
     pub pools: Vec<PoolReport>,
     /// The itemised bill that every pool was sized by.
@@ -98,6 +104,18 @@ pub fn capture_intake_settings(settings: &Settings) -> IntakeSettings {
     IntakeSettings { tcp_flows: true, ..intake_settings(settings) }
 }
 
+fn router(settings: &Settings) -> Result<Router, ApplianceError> {
+    let mut router = Router::new(class_table(settings)?);
+    for topic in &settings.topics {
+        let wrong = |problem: &dyn std::fmt::Display| {
+            ApplianceError::Usage(format!("{}: [[topic]] \"{}\": {problem}", settings.origin, topic.pattern))
+        };
+        let pattern = TopicPattern::parse(&topic.pattern).map_err(|error| wrong(&error))?;
+        router.add_topic(&pattern, topic.class).map_err(|error| wrong(&error))?;
+    }
+    Ok(router)
+}
+
 fn class_table(settings: &Settings) -> Result<ClassTable, ApplianceError> {
     let mut table = ClassTable::default();
     for wish in &settings.class_overrides {
@@ -138,7 +156,7 @@ fn bill(settings: &Settings) -> Bill {
         queue_capacity: settings.queue_capacities.map(|places| places as u32),
         burst_frames: settings.threads.burst as u32,
         packet_bytes: PACKET_BYTES,
-        processors: Class::ALL.len() as u32,
+        processors: partitions(settings) as u32,
         batch: PROCESSOR_BATCH,
         retained: 0,
         loopback: 0,
@@ -147,11 +165,34 @@ fn bill(settings: &Settings) -> Bill {
     bill
 }
 
-/// One shard's ends: its pool, a way home from each processor, a view for each of them.
-struct ShardParts {
-    pool: Pool,
-    ports: Vec<ReturnPort>,
-    readers: Vec<SlotReader>,
+/// Partitions of all classes.
+fn partitions(settings: &Settings) -> usize {
+    Class::ALL.iter().map(|class| settings.workers.partitions_of(*class)).sum()
+}
+
+/// What happens to events of a source whose queue is full: as its own table says, or the one for all sources, or by what
+/// the source can.
+fn overflows(settings: &Settings, own: &OverflowWishes, can_wait: bool) -> Overflows {
+    let usual = if can_wait { Overflow::Block } else { Overflow::DropOldest };
+    let wish = |class: Class| match own[class as usize].or(settings.overflow[class as usize]) {
+        // For all sources it means: as far as they can.
+        Some(Overflow::Block) | None => usual,
+        Some(wish) => wish,
+    };
+    Class::ALL.map(wish)
+}
+
+/// The same for the inlets of a shard, in the order of its port.
+fn inlet_overflows(settings: &Settings, shard: usize) -> Vec<Overflows> {
+    let listeners = settings.listeners.iter().filter(|listener| listener.shard == shard);
+    let of = |listener: &crate::config::Listener| {
+        overflows(settings, &listener.overflow, listener.connections_max > 0)
+    };
+    let mut all: Vec<Overflows> = listeners.map(of).collect();
+    // Connectors, the host's figures and recoveries are connections, too, but for requesters, whose answers replace what
+    // was lost already.
+    all.resize(all.len() + settings.connectors.len() + 1, overflows(settings, &[None; 3], true));
+    all
 }
 
 /// Makes and wires everything: a shard for each list of `sources`, on `node`, whose feed logic is `intake`.
@@ -166,10 +207,10 @@ pub fn assemble<S: FrameSource + Send + 'static>(
     clock: Clock,
 ) -> Result<Assembly<S>, ApplianceError> {
     let shards = sources.len();
-    assemble_with(settings, intake, sources, node, clock, |_| Tally::allocate(shards, STREAMS_MAX))
+    assemble_with(settings, intake, sources, node, clock, |_, _| Tally::allocate(shards, STREAMS_MAX))
 }
 
-/// As [`assemble`], with processors of the caller's own: `processor` makes that of each class.
+/// As [`assemble`], with processors of the caller's own: `processor` makes that of each class' partition.
 ///
 /// # Errors
 /// A pool can't be made.
@@ -179,73 +220,82 @@ pub fn assemble_with<S: FrameSource + Send + 'static, P: Processor>(
     sources: Vec<Vec<S>>,
     node: Option<u32>,
     clock: Clock,
-    processor: impl FnMut(Class) -> P,
+    processor: impl FnMut(Class, usize) -> P,
 ) -> Result<Assembly<S, P>, ApplianceError> {
     let bill = bill(settings);
     let mut plan = bill.plan();
     for (slots, wish) in plan.slots.iter_mut().zip(settings.pool.slots) {
         *slots = wish.unwrap_or(*slots);
     }
-    let mut pools = Vec::new();
-    let mut parts = Vec::new();
-    for shard in 0..sources.len() {
-        let (mut pool, report) = Pool::create(&plan, ShardId(shard as u8), &memory_wish(settings, node))?;
-        let ports = Class::ALL.iter().map(|_| pool.attach()).collect();
-        let readers = Class::ALL.iter().map(|_| pool.reader()).collect();
-        parts.push(ShardParts { pool, ports, readers });
-        pools.push(report);
-    }
-    let (producers, consumers) = queues(settings, sources.len());
-    let processors = processors(consumers, &mut parts, clock, processor);
-    let classes = class_table(settings)?;
+    let knobs = Knobs::default();
+    let router = router(settings)?;
     let held_max = held_max(settings) as usize;
-    let mut notices = Vec::new();
-    let shards = sources.into_iter().zip(parts).zip(producers).enumerate();
-    let shards = shards
-        .map(|(index, ((sources, parts), producers))| {
-            let can_wait = sources.iter().all(FrameSource::can_wait);
-            let pool = parts.pool;
-            let outlet = OutletParts { pool, classes: classes.clone(), producers, held_max, clock, can_wait };
-            let id = ShardId(index as u8);
-            let mut shard = Shard::new(id, sources, intake, outlet, settings.threads.burst);
-            let (port, reader) = notice_way(id);
-            shard.tell_to(port);
-            notices.push(reader);
-            shard
-        })
-        .collect();
-    Ok(Assembly { shards, processors, pools, bill, notices })
+    let (producers, consumers) = queues(settings, sources.len());
+    let (mut shards, mut pools, mut notices, mut views) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (index, (sources, producers)) in sources.into_iter().zip(producers).enumerate() {
+        let id = ShardId(index as u8);
+        let (mut pool, report) = Pool::create(&plan, id, &memory_wish(settings, node))?;
+        pools.push(report);
+        let ends: Vec<_> = (0..partitions(settings)).map(|_| (pool.reader(), pool.attach())).collect();
+        let outlet = OutletParts {
+            pool,
+            router: router.clone(),
+            producers,
+            held_max,
+            clock,
+            overflows: sources.iter().map(|source| lane_overflows(settings, source)).collect(),
+            inlet_overflows: inlet_overflows(settings, index),
+            knobs: knobs.clone(),
+        };
+        let mut shard = Shard::new(id, sources, intake, outlet, settings.threads.burst);
+        let (port, reader) = notice_way(id);
+        shard.tell_to(port);
+        notices.push(reader);
+        views.push((ends, shard.stream_feeds(), inlet_places(settings, intake, index)));
+        shards.push(shard);
+    }
+    let processors = processor_agents(settings, consumers, views, &knobs, clock, processor);
+    Ok(Assembly { shards, processors, knobs, pools, bill, notices })
 }
 
-/// The three queues: producers by shard and class, consumers by class.
-fn queues(settings: &Settings, shards: usize) -> (Vec<[QueueProducer; 3]>, Vec<QueueConsumer>) {
-    let made = Class::ALL.map(|class| queue(class, settings.queue_capacities[class as usize], shards));
-    let [realtime, transactional, batch] = made;
-    let producers = realtime.0.into_iter().zip(transactional.0).zip(batch.0).map(|((r, t), b)| [r, t, b]);
-    (producers.collect(), vec![realtime.1, transactional.1, batch.1])
+fn lane_overflows(settings: &Settings, source: &impl FrameSource) -> Overflows {
+    let interface = source.interface();
+    let own = settings.interfaces.iter().find(|known| Some(known.name.as_str()) == interface);
+    overflows(settings, own.map_or(&[None; 3], |interface| &interface.overflow), source.can_wait())
 }
 
-fn processors<P: Processor>(
-    consumers: Vec<QueueConsumer>,
-    parts: &mut [ShardParts],
-    clock: Clock,
-    mut processor: impl FnMut(Class) -> P,
-) -> Vec<ProcessorAgent<P>> {
-    consumers
-        .into_iter()
-        .zip(Class::ALL)
-        .map(|(consumer, class)| {
-            let take = |part: &mut ShardParts| (part.readers.pop(), part.ports.pop());
-            let (readers, ports): (Vec<_>, Vec<_>) = parts.iter_mut().map(take).unzip();
-            let parts = ProcessorParts {
+/// The ends of a shard: by class, one for each partition.
+type ShardEnds = [Vec<QueueProducer>; 3];
+
+/// The queues: producers by shard, class and partition, consumers by class and partition.
+fn queues(settings: &Settings, shards: usize) -> (Vec<ShardEnds>, [Vec<QueueConsumer>; 3]) {
+    let mut producers: Vec<ShardEnds> = (0..shards).map(|_| ShardEnds::default()).collect();
+    let all_places: usize = settings.queue_capacities.iter().sum();
+    let conflates = |class: Class| {
+        let wishes = settings.interfaces.iter().map(|interface| &interface.overflow);
+        let wishes = wishes.chain(settings.listeners.iter().map(|listener| &listener.overflow));
+        let mut wishes = wishes.chain([&settings.overflow]);
+        wishes.any(|wishes| wishes[class as usize] == Some(Overflow::Conflate))
+    };
+    let consumers = Class::ALL.map(|class| {
+        let partitions = settings.workers.partitions_of(class);
+        let capacity = settings.queue_capacities[class as usize].div_ceil(partitions);
+        let made = (0..partitions).map(|_| {
+            let (ends, consumer) = make_queue(&QueuePlan {
                 class,
-                processor: processor(class),
-                consumer,
-                // Each shard made one of each for every class.
-                readers: readers.into_iter().flatten().collect(),
-                ports: ports.into_iter().flatten().collect(),
-            };
-            ProcessorAgent::new(parts, clock)
-        })
-        .collect()
+                capacity,
+                // A quarter at most, so that most of what waits can be taken back.
+                ring_places: HANDED_OVER_MAX.min(capacity.div_ceil(4)),
+                // Realtime events may take the places of all others.
+                beyond: if class == Class::Realtime { all_places - capacity } else { 0 },
+                producers: shards,
+                by_key: conflates(class),
+            });
+            let of_class = producers.iter_mut().map(|ends| &mut ends[class as usize]);
+            of_class.zip(ends).for_each(|(of_class, end)| of_class.push(end));
+            consumer
+        });
+        made.collect()
+    });
+    (producers, consumers)
 }

@@ -3,7 +3,7 @@
 use crate::agents::{ProcessorReport, ShardReport, Tally};
 use crate::event::ShardId;
 use crate::feed::{FlowsReport, NoticeLog, RecoveryReport, StreamSnapshot, TableFacts};
-use crate::ledger::{LatencyRecorder, Ledger};
+use crate::ledger::{LatencyRecorder, Ledger, RoutingBook};
 use crate::runtime::ThreadReport;
 
 /// A stream with what became of its events.
@@ -29,6 +29,8 @@ impl StreamOutcome {
 pub struct Outcome {
     /// All books.
     pub ledger: Ledger,
+    /// What senders asked for, and what they got.
+    pub routing: RoutingBook,
     /// All streams of all shards.
     pub streams: Vec<StreamOutcome>,
     /// From the wire to the shard, ns.
@@ -60,6 +62,7 @@ impl Outcome {
         let mut outcome = Outcome { threads, notices, ..Outcome::default() };
         for (index, shard) in shards.iter().enumerate() {
             outcome.ledger.absorb(&shard.ledger);
+            outcome.routing.absorb(&shard.routing);
             outcome.wire_to_receive.absorb(&shard.wire_to_receive);
             // A capture is replayed into one shard.
             outcome.flows = outcome.flows.or_else(|| shard.flows.clone());
@@ -67,14 +70,15 @@ impl Outcome {
             outcome.tables.absorb(&shard.tables);
             let shard_id = ShardId(index as u8);
             for (stream, snapshot) in shard.streams.iter().enumerate() {
-                let counts = processors.iter().filter_map(|p| p.processor.stream(shard_id, stream));
+                let partitions = processors.iter().flat_map(|agent| &agent.partitions);
+                let counts = partitions.filter_map(|p| p.processor.stream(shard_id, stream));
                 let processed = counts.map(|counts| counts.total()).sum();
                 let place = (shard_id, stream as u32);
                 outcome.streams.push(StreamOutcome { place, stream: snapshot.clone(), processed });
             }
         }
-        for processor in processors {
-            outcome.ledger.events.delivered += processor.delivered;
+        for processor in processors.into_iter().flat_map(|agent| agent.partitions) {
+            outcome.ledger.events.absorb(&processor.events);
             outcome.ledger.queues[processor.class as usize].absorb(&processor.queue);
             outcome.receive_to_processed.absorb(&processor.receive_to_processed);
             outcome.wire_to_processed.absorb(&processor.wire_to_processed);

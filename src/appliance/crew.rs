@@ -1,9 +1,10 @@
 //! The threads of an appliance: which agent runs where, from the first turn to the last.
 
+use super::processors::agent_names;
 use super::{ApplianceError, Assembly, Outcome};
 use crate::agents::{NoticeReader, ProcessorAgent, ProcessorReport, Shard, ShardReport, Tally, shard_name};
 use crate::config::{IdleWish, Settings, ThreadingWish as ConfigThreading};
-use crate::event::{Class, ShardId};
+use crate::event::ShardId;
 use crate::feed::{Notice, NoticeLog};
 use crate::ledger::Board;
 use crate::os::{self, Clock};
@@ -59,7 +60,8 @@ pub(super) fn plan(
         )));
     }
     let names: Vec<String> = (0..shards).map(|index| shard_name(ShardId(index as u8))).collect();
-    let processors: Vec<&str> = Class::ALL.iter().map(|class| class.name()).collect();
+    let processors = agent_names(settings);
+    let processors: Vec<&str> = processors.iter().map(String::as_str).collect();
     let mut planned = plan_threads(&ThreadingWish {
         allowed_cpus: if wished.is_empty() { &allowed } else { &wished },
         shards: &names.iter().map(String::as_str).collect::<Vec<_>>(),

@@ -11,6 +11,7 @@ mod error;
 mod inline;
 mod live;
 mod network;
+mod processors;
 mod send;
 mod soup;
 
@@ -21,5 +22,6 @@ pub use decode::{DecodeOutcome, MessageListing, decode_captures};
 pub use error::ApplianceError;
 pub use inline::{InlineOutcome, replay_inline};
 pub use live::{LiveOutcome, LiveParts, LivePlan, PlannedLane, plan_live, run_live};
+pub use processors::feed_names;
 pub use send::{Destination, RerequestOutcome, SendWishes, SentOutcome, TcpOutcome, replay_out, replay_tcp};
 pub use soup::{ServedOutcome, replay_soup};

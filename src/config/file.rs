@@ -6,6 +6,7 @@
 use super::integrity::IntegrityTable;
 use super::network_file::{ConnectTable, HostTable, ListenTable, NetworkTable};
 use super::recovery_file::RecoveryTable;
+use super::routing_file::{OverflowTable, TopicTable, WorkersTable};
 use super::validate as check;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Class, Protocol};
@@ -35,6 +36,10 @@ pub(super) struct ConfigFile {
     pub(super) steering: SteeringTable,
     #[garde(dive)]
     pub(super) queues: QueuesTable,
+    #[garde(dive)]
+    pub(super) topic: Vec<TopicTable>,
+    #[garde(dive)]
+    pub(super) workers: WorkersTable,
     #[garde(dive)]
     pub(super) pool: PoolTable,
     #[garde(dive)]
@@ -75,6 +80,9 @@ pub(super) struct InterfaceTable {
     #[serde(default = "yes")]
     #[garde(skip)]
     pub(super) join: bool,
+    #[serde(default)]
+    #[garde(dive)]
+    pub(super) overflow: OverflowTable,
 }
 
 /// `[[feed]]`.
@@ -131,11 +139,18 @@ pub(super) struct QueuesTable {
     pub(super) transactional_capacity: u32,
     #[garde(custom(check::power_of_two(check::QUEUE_MIN, check::QUEUE_MAX)))]
     pub(super) batch_capacity: u32,
+    #[garde(dive)]
+    pub(super) overflow: OverflowTable,
 }
 
 impl Default for QueuesTable {
     fn default() -> QueuesTable {
-        QueuesTable { realtime_capacity: 16_384, transactional_capacity: 65_536, batch_capacity: 65_536 }
+        QueuesTable {
+            realtime_capacity: 16_384,
+            transactional_capacity: 65_536,
+            batch_capacity: 65_536,
+            overflow: OverflowTable::default(),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod network_file;
 mod network_settings;
 mod network_validate;
 mod recovery_file;
+mod routing_file;
 mod settings;
 mod validate;
 mod wishes;
@@ -18,6 +19,7 @@ pub use error::{ConfigError, Finding};
 pub use integrity::{DeliveryWish, Integrity};
 pub use network_settings::{Connector, HostSettings, ListenSource, Listener, NetworkSettings};
 pub use recovery_file::{RecoveryProtocol, RecoverySource};
+pub use routing_file::{OverflowWishes, TopicClass, WorkerSettings};
 pub use settings::{
     Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RunSettings, Settings,
     ThreadSettings,

@@ -7,6 +7,7 @@ use super::file::Endpoint;
 use super::integrity::IntegrityTable;
 use super::network_validate as network;
 use super::recovery_file::RecoveryTable;
+use super::routing_file::OverflowTable;
 use super::validate as check;
 use super::wishes::UringMode;
 use crate::event::{Prefix, Priority, Protocol};
@@ -104,6 +105,9 @@ pub(super) struct ListenTable {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[garde(dive)]
     pub(super) recovery: Option<RecoveryTable>,
+    #[serde(default)]
+    #[garde(dive)]
+    pub(super) overflow: OverflowTable,
 }
 
 impl ListenTable {

@@ -6,6 +6,7 @@ use super::file::ConfigFile;
 use super::integrity::Integrity;
 use super::network_file::{ConnectTable, ListenKind, ListenTable};
 use super::recovery_file::RecoverySource;
+use super::routing_file::OverflowWishes;
 use super::wishes::UringMode;
 use crate::event::{Prefix, Priority, Protocol};
 use std::fmt;
@@ -44,6 +45,8 @@ pub struct Listener {
     pub integrity: Integrity,
     /// How lost messages are asked for, where they are; for UDP only.
     pub recovery: Option<Box<RecoverySource>>,
+    /// What happens to its events whose queue is full, where that is said.
+    pub overflow: OverflowWishes,
 }
 
 /// Where a listener listens.
@@ -176,6 +179,7 @@ fn listener(table: &ListenTable) -> Listener {
         unfinished_timeout: seconds(table.unfinished_timeout_s),
         receive_buffer_bytes: table.receive_buffer_bytes.map(|bytes| bytes as usize),
         integrity: Integrity::from(&table.integrity.clone().unwrap_or_default()),
+        overflow: table.overflow.wishes(),
         recovery: table.recovery.as_ref().map(|recovery| Box::new(recovery.typed(table.shard))),
     }
 }

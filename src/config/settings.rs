@@ -6,6 +6,7 @@ use super::integrity::Integrity;
 use super::network_file::ListenTable;
 use super::network_settings::{self as network, Connector, HostSettings, Listener, NetworkSettings};
 use super::recovery_file::{RecoverySource, RecoveryTable};
+use super::routing_file::{OverflowWishes, TopicClass, TopicTable, WorkerSettings};
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use super::{network_validate, recovery_file, validate};
 use crate::event::{Class, Destination, Protocol};
@@ -40,6 +41,12 @@ pub struct Settings {
     pub admission: Admission,
     /// Places of the priority queues, indexed by [`Class`]; powers of two.
     pub queue_capacities: [usize; Class::ALL.len()],
+    /// What happens to events whose queue is full, where that is said for all sources.
+    pub overflow: OverflowWishes,
+    /// Topics of native frames that have a class at least.
+    pub topics: Vec<TopicClass>,
+    /// Who processes the events of each class.
+    pub workers: WorkerSettings,
     /// The event pool.
     pub pool: PoolSettings,
     /// Threads and what they are pinned to.
@@ -72,6 +79,8 @@ pub struct Interface {
     pub hugepages: bool,
     /// Whether the multicast groups of its lines are joined on it.
     pub join: bool,
+    /// What happens to its events whose queue is full, where that is said.
+    pub overflow: OverflowWishes,
 }
 
 /// A feed: one protocol on one to four lines.
@@ -301,6 +310,9 @@ impl Settings {
                 queues.batch_capacity,
             ]
             .map(|capacity| capacity as usize),
+            overflow: queues.overflow.wishes(),
+            topics: file.topic.iter().map(topic).collect(),
+            workers: WorkerSettings::from(&file.workers),
             pool: PoolSettings {
                 slots: [file.pool.slots_64, file.pool.slots_192, file.pool.slots_1984, file.pool.slots_65536],
                 hugepages: file.pool.hugepages,
@@ -323,6 +335,10 @@ impl Settings {
     }
 }
 
+fn topic(table: &TopicTable) -> TopicClass {
+    TopicClass { pattern: table.pattern.clone(), class: table.class }
+}
+
 fn interface(table: &InterfaceTable) -> Interface {
     Interface {
         name: table.name.clone(),
@@ -333,6 +349,7 @@ fn interface(table: &InterfaceTable) -> Interface {
         ring_entries: table.ring_entries,
         hugepages: table.hugepages,
         join: table.join,
+        overflow: table.overflow.wishes(),
     }
 }
 

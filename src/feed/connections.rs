@@ -4,7 +4,7 @@
 //! connection; a message that found no room is met again, in its place.
 
 use super::EndpointIndex;
-use super::inlets::{Inlet, InletSettings, zeroed};
+use super::inlets::{Inlet, zeroed};
 use super::producers::{ProducerRecord, Producers};
 use super::session::{Say, Session};
 use crate::event::{CloseReason, ConnectionIndex, InletIndex, Nanos, Protocol};
@@ -92,15 +92,6 @@ pub struct Connections {
     pub bytes_taken: u64,
 }
 
-/// What connections are made of.
-#[derive(Debug, Default)]
-pub struct ConnectionSettings {
-    /// Their inlets.
-    pub inlets: Vec<InletSettings>,
-    /// Connections at most, over all inlets.
-    pub connections_max: usize,
-}
-
 impl Connections {
     /// Allocates all memory that connections will use, those of a capture's flows (so many, behind the others) included.
     pub(super) fn allocate(
@@ -127,6 +118,12 @@ impl Connections {
             ready: VecDeque::with_capacity(connections_max),
             bytes_taken: 0,
         }
+    }
+
+    /// The index of a connection's inlet.
+    #[inline]
+    pub fn inlet_of(&self, connection: ConnectionIndex) -> u16 {
+        self.slots[connection.0 as usize].inlet
     }
 
     /// A connection has begun.

@@ -373,7 +373,7 @@ mod tests {
             Ok(())
         }
 
-        fn has_room(&mut self, _: Protocol, _: u16, _: usize) -> bool {
+        fn has_room(&mut self, _: Protocol, _: &Message<'_>) -> bool {
             panic!("a capture's flow can't wait in the middle of a frame")
         }
     }

@@ -32,6 +32,15 @@ pub struct InletSettings {
     pub recovers: Option<FeedRecovery>,
 }
 
+/// What connections are made of.
+#[derive(Debug, Default)]
+pub struct ConnectionSettings {
+    /// Their inlets.
+    pub inlets: Vec<InletSettings>,
+    /// Connections at most, over all inlets.
+    pub connections_max: usize,
+}
+
 /// An inlet and its place in the stream table.
 #[derive(Debug)]
 pub(super) struct Inlet {

@@ -11,7 +11,7 @@ use super::{
     StreamTable, TableFacts,
 };
 use crate::event::{ClockKind, Destination, FrameReject, LinkType, Marks, MessageReject, Nanos, Protocol};
-use crate::ledger::{FrameBook, MessageBook};
+use crate::ledger::{FrameBook, MessageBook, StreamFeeds};
 use crate::limits::{ENDPOINTS_MAX, FLOW_CONNECTIONS_MAX, LATENESS_STREAMS, STREAMS_MAX};
 use crate::wire::{self, Message};
 
@@ -87,9 +87,9 @@ pub trait Outlet {
         let _ = notice;
     }
 
-    /// Whether a message of that type and length would be accepted now. Sources that can wait ask before.
-    fn has_room(&mut self, protocol: Protocol, kind: u16, body_bytes: usize) -> bool {
-        let _ = (protocol, kind, body_bytes);
+    /// Whether a message would be accepted now. Sources that can wait ask before.
+    fn has_room(&mut self, protocol: Protocol, message: &Message<'_>) -> bool {
+        let _ = (protocol, message);
         true
     }
 }
@@ -324,6 +324,11 @@ impl Intake {
             self.watch_ns = now.saturating_add(turns * WATCH_NS);
             self.table.watch_lines(turns as usize * WATCHED_STREAMS, now, outlet);
         }
+    }
+
+    /// Which feed each stream belongs to: configured feeds in their order, then inlets, then those that nobody configured.
+    pub fn stream_feeds(&self) -> StreamFeeds {
+        self.table.stream_feeds.clone()
     }
 
     /// Gaps that are open, in all streams.

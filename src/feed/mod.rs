@@ -37,11 +37,11 @@ mod streams;
 mod table;
 mod visit;
 
-pub use connections::{ConnectionSettings, Connections, Next, Took};
+pub use connections::{Connections, Next, Took};
 pub use flow_report::{FlowFate, FlowTold, FlowsReport};
 pub use flows::{FlowEnd, FlowEvent, FlowFacts, FlowIndex, FlowKey, FlowLimits, FlowTable, FlowTableFull};
 pub use held::HeldCopies;
-pub use inlets::InletSettings;
+pub use inlets::{ConnectionSettings, InletSettings};
 pub use intake::{Accepted, Intake, IntakeSettings, Outlet};
 pub use lateness::{Lateness, LatenessStore};
 pub use naming::TableFacts;

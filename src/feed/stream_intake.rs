@@ -216,7 +216,7 @@ mod tests {
             Ok(())
         }
 
-        fn has_room(&mut self, _: Protocol, _: u16, _: usize) -> bool {
+        fn has_room(&mut self, _: Protocol, _: &Message<'_>) -> bool {
             self.left > 0
         }
     }

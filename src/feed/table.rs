@@ -12,6 +12,7 @@ use super::{
     Endpoint, FeedLine, FeedPolicy, LatenessStore, Outlet, Sequencer, StreamSnapshot, StreamState, TableFacts,
 };
 use crate::event::{Destination, Nanos, Protocol};
+use crate::ledger::StreamFeeds;
 use crate::limits::{GAPS_MAX, LINE_PLACES, RECOVERY_LINE, SEQUENCE_WINDOW, WIDE_STREAMS_MAX};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -52,6 +53,8 @@ pub struct StreamTable {
     last_endpoint: Option<(Destination, u32)>,
     // The stream whose lines are looked at next.
     watched: usize,
+    /// Which feed each stream belongs to, for others to see.
+    pub(super) stream_feeds: StreamFeeds,
 }
 
 impl StreamTable {
@@ -81,6 +84,7 @@ impl StreamTable {
             lateness: LatenessStore::allocate(lateness_streams),
             last_endpoint: None,
             watched: 0,
+            stream_feeds: StreamFeeds::default(),
         };
         if table.policies.is_empty() {
             table.policies.push(FeedPolicy::default());
@@ -290,6 +294,7 @@ impl StreamTable {
         state.feed = feed;
         state.unit = unit;
         state.protocol = record.protocol as u8;
+        self.stream_feeds.set(stream, feed);
         state.snapshots.of_feed = self.policies[record.policy as usize].snapshot_of;
         state.is_reliable = crate::wire::is_stream_protocol(record.protocol);
         if let Some(wide) = record.windows.pop() {

@@ -109,7 +109,7 @@ impl<'a, O: Outlet> Visit<'a, O> {
     /// Whether there is room for a message now.
     #[inline]
     pub(super) fn has_room(&mut self, message: &Message<'_>) -> bool {
-        self.outlet.has_room(self.accepted.protocol, message.kind, message.body.len())
+        self.outlet.has_room(self.accepted.protocol, message)
     }
 
     /// Judges a run and brings the stream's epoch up to it.

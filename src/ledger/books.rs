@@ -75,6 +75,14 @@ pub struct EventBook {
     pub in_flight: u64,
 }
 
+/// Events by the class that their senders asked for, and the one that they got; the same for messages whose senders ask for
+/// nothing. Both indexes are [`Class`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RoutingBook {
+    /// How many events, by asked class, then by class.
+    pub routed: [[u64; Class::ALL.len()]; Class::ALL.len()],
+}
+
 /// What went through one priority queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueBook {
@@ -194,6 +202,19 @@ impl EventBook {
         self.in_flight += other.in_flight;
         add(&mut self.dead_lettered, &other.dead_lettered);
         add(&mut self.shed, &other.shed);
+    }
+}
+
+impl RoutingBook {
+    /// Adds another part's counters to these.
+    pub fn absorb(&mut self, other: &RoutingBook) {
+        self.routed.iter_mut().zip(&other.routed).for_each(|(a, b)| add(a, b));
+    }
+
+    /// Events that got a more urgent class than their senders asked for.
+    pub fn raised(&self) -> u64 {
+        let of = |(asked, by_class): (usize, &[u64; 3])| by_class[..asked].iter().sum::<u64>();
+        self.routed.iter().enumerate().map(of).sum()
     }
 }
 

@@ -52,6 +52,11 @@ impl LatencyRecorder {
         self.histogram.saturating_record_n(latency_ns, count);
     }
 
+    /// Forgets all values.
+    pub fn clear(&mut self) {
+        self.histogram.reset();
+    }
+
     /// Adds another recorder's values.
     pub fn absorb(&mut self, other: &LatencyRecorder) {
         self.histogram.add(&other.histogram).expect("recorders have equal bounds");

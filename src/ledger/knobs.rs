@@ -56,6 +56,7 @@ impl Level {
 struct Shared {
     level: AtomicU8,
     kill_switch: AtomicBool,
+    pause: AtomicBool,
 }
 
 /// The knobs of an appliance. Cloning shares them.
@@ -80,6 +81,17 @@ impl Knobs {
     #[inline]
     pub fn is_killed(&self) -> bool {
         self.shared.kill_switch.load(Ordering::Relaxed)
+    }
+
+    /// Whether sources that can wait are to wait.
+    #[inline]
+    pub fn pauses(&self) -> bool {
+        self.shared.pause.load(Ordering::Relaxed)
+    }
+
+    /// Makes sources that can wait wait, or lets them go on.
+    pub fn set_pause(&self, pause: bool) {
+        self.shared.pause.store(pause, Ordering::Relaxed);
     }
 
     /// Sets the kill switch; says whether it was not set before.

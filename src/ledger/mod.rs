@@ -9,12 +9,14 @@ mod connections;
 mod flows;
 mod histogram;
 mod knobs;
+mod stream_feeds;
 mod streams;
 
 pub use board::{Board, Counter};
-pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook, QueueBook};
+pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook, QueueBook, RoutingBook};
 pub use connections::ConnectionBook;
 pub use flows::FlowBook;
 pub use histogram::{LatencyRecorder, Percentiles};
 pub use knobs::{Knobs, Level};
+pub use stream_feeds::StreamFeeds;
 pub use streams::{LineBook, StreamBook, TypeCounts};

@@ -4,10 +4,14 @@
 
 mod classify;
 mod fate;
+mod key;
+mod route;
 mod subject;
 mod topics;
 
 pub use classify::{ClassTable, WideKindsFull};
 pub use fate::Fate;
+pub use key::{conflation_key, order_key};
+pub use route::{Route, Router, TopicsFull};
 pub use subject::Subject;
 pub use topics::{PatternError, TopicPattern};

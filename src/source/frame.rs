@@ -41,6 +41,11 @@ pub trait FrameSource {
         false
     }
 
+    /// The interface that it reads from, if it does.
+    fn interface(&self) -> Option<&str> {
+        None
+    }
+
     /// Whether the source can wait when there is no room behind it (a capture can, a NIC can't).
     fn can_wait(&self) -> bool;
 

@@ -174,8 +174,8 @@ fn check_books(report: &Value) {
     let lost = total(report, "/ledger/kernel/lost");
     assert_eq!(n("/ledger/kernel/redirected"), n("/ledger/kernel/received") + lost);
     assert_eq!(n("/ledger/kernel/received"), n("/ledger/frames/received"));
-    let shed = total(report, "/ledger/events/shed");
-    assert_eq!(n("/ledger/events/accepted"), n("/ledger/events/delivered") + shed);
+    let given_up = total(report, "/ledger/events/shed") + total(report, "/ledger/events/dead_lettered");
+    assert_eq!(n("/ledger/events/accepted"), n("/ledger/events/delivered") + given_up);
     assert_eq!(n("/ledger/events/in_flight"), 0);
     assert_eq!(n("/hot_path/allocations"), 0, "{:#}", report["threads"]);
 }

@@ -33,15 +33,23 @@ fn a_flood_over_tiny_rings_balances_with_the_loss_named() {
 }
 
 #[test]
-fn queues_that_are_too_small_shed_by_name() {
-    if !is_root("queues_that_are_too_small_shed_by_name") {
+fn queues_that_are_too_small_give_up_by_name() {
+    if !is_root("queues_that_are_too_small_give_up_by_name") {
         return;
     }
+    overflows("", "dead_lettered/dropped_oldest");
+    overflows("[queues.overflow]\ntransactional = 'drop-newest'\n", "shed/transactional_queue_full");
+}
+
+/// What queues that are too small have no place for is in the counter of that name, by this policy.
+fn overflows(policy: &str, counter: &str) {
     let lab = Lab::new(1);
     let session = itch_session(9, 20_000);
     let file = lab.capture("itch.pcap", &session.packets);
     let small = "[queues]\nrealtime_capacity = 64\ntransactional_capacity = 64\nbatch_capacity = 64\n";
-    let mut running = lab.start(&lab.config(&format!("{}{small}", feeds(&[ITCH]))), &[]);
+    // The pressure of the control plane would shed by itself.
+    let calm = "[control]\nenabled = false\n";
+    let mut running = lab.start(&lab.config(&format!("{}{small}{policy}{calm}", feeds(&[ITCH]))), &[]);
     // What piles up in the ring of a stopped process comes in full bursts afterwards: more events than places.
     running.signal("STOP");
     let sent = lab.send(&file, &["--speed", "max"]);
@@ -51,8 +59,8 @@ fn queues_that_are_too_small_shed_by_name() {
     let report = running.end();
     assert_eq!(total(&report, "/ledger/kernel/lost"), 0);
     assert_eq!(number(&report, "/ledger/messages/accepted"), session.counts.messages);
-    let shed = number(&report, "/ledger/events/shed/transactional_queue_full");
-    assert!(shed > 0, "{:#}", report["ledger"]["events"]);
+    let given_up = number(&report, &format!("/ledger/events/{counter}"));
+    assert!(given_up > 0, "{:#}", report["ledger"]["events"]);
     let high_water = number(&report, "/queues/transactional/high_water");
     assert!(high_water <= 64, "{high_water}");
 }

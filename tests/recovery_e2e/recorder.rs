@@ -6,11 +6,11 @@
 use sluice::agents::{NoticeReader, Processor, ProcessorAgent, Shard};
 use sluice::appliance::{assemble_with, intake_settings};
 use sluice::config::Settings;
-use sluice::event::{Nanos, ShardId};
+use sluice::event::Nanos;
 use sluice::feed::{Event, GapEnd, GapRecord, Notice, NoticeLog, StreamSnapshot};
 use sluice::ledger::{Counter, Ledger};
 use sluice::os::Clock;
-use sluice::pool::EventRef;
+use sluice::process::{Fate, Subject};
 use sluice::runtime::Agent;
 use sluice::source::FrameSource;
 use sluice::source::capture::CaptureSource;
@@ -34,9 +34,10 @@ pub(crate) struct Seen {
 struct Witness(Sender<Seen>);
 
 impl Processor for Witness {
-    fn process(&mut self, _shard: ShardId, event: EventRef<'_>, _now: Nanos) {
-        let (sequence, marks) = (event.header.sequence, event.header.marks);
-        self.0.send(Seen { sequence, marks, body: event.payload.to_vec() }).expect("the test listens");
+    fn process(&mut self, subject: &Subject<'_>, _now: Nanos) -> Fate {
+        let (sequence, marks) = (subject.header.sequence, subject.header.marks);
+        self.0.send(Seen { sequence, marks, body: subject.payload.to_vec() }).expect("the test listens");
+        Fate::Delivered
     }
 }
 
@@ -77,7 +78,7 @@ impl<S: FrameSource + Send + 'static> Recorder<S> {
         let (tell, told) = channel();
         let clock = Clock::new();
         let mut addresses = Vec::new();
-        let witness = |_| Witness(tell.clone());
+        let witness = |_, _| Witness(tell.clone());
         let assembly =
             assemble_with(&settings, &intake_settings(&settings), vec![lanes], None, clock, witness);
         let assembly =
@@ -179,9 +180,10 @@ impl<S: FrameSource + Send + 'static> Recorder<S> {
         let mut ledger = report.ledger;
         for mut processor in self.processors {
             processor.on_close(now);
-            let report = processor.into_report();
-            ledger.events.delivered += report.delivered;
-            ledger.queues[report.class as usize].absorb(&report.queue);
+            for report in processor.into_report().partitions {
+                ledger.events.absorb(&report.events);
+                ledger.queues[report.class as usize].absorb(&report.queue);
+            }
         }
         assert!(ledger.imbalances().is_empty(), "{:?}\n{ledger:#?}", ledger.imbalances());
         assert_eq!(ledger.events.in_flight, 0, "{ledger:#?}");

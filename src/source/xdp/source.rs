@@ -166,6 +166,10 @@ impl FrameSource for XdpSource {
         self.exhausted
     }
 
+    fn interface(&self) -> Option<&str> {
+        Some(&self.report.interface)
+    }
+
     fn can_wait(&self) -> bool {
         false
     }
