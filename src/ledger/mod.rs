@@ -11,10 +11,10 @@ mod histogram;
 mod knobs;
 mod streams;
 
-pub use board::{Board, Counter};
+pub use board::{Board, Boards, Counter};
 pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook, QueueBook};
 pub use connections::ConnectionBook;
 pub use flows::FlowBook;
-pub use histogram::{LatencyRecorder, Percentiles};
-pub use knobs::{Knobs, Level};
+pub use histogram::{IntervalRecorder, LatencyRecorder, Percentiles};
+pub use knobs::{Kill, KilledBy, Knobs, Level};
 pub use streams::{LineBook, StreamBook, TypeCounts};
