@@ -8,13 +8,13 @@ use crate::ledger::{Boards, Counter, Level};
 use serde::Serialize;
 
 /// Parts in a million, the unit of drop rates and factors.
-const MILLION: u64 = 1_000_000;
+const MILLION: u128 = 1_000_000;
 
 /// Where the levels above [`Level::Healthy`] begin, in thousandths of the greatest depth and latency: the ancestor's.
-const DEPTH_STEPS: [u64; 4] = [500, 750, 1_000, 1_500];
+const DEPTH_STEPS: [u128; 4] = [500, 750, 1_000, 1_500];
 
 /// And in thousandths of the greatest drop rate: 1, 2, 4 and 10 % of 2 %.
-const DROP_STEPS: [u64; 4] = [500, 1_000, 2_000, 5_000];
+const DROP_STEPS: [u128; 4] = [500, 1_000, 2_000, 5_000];
 
 /// What the levels are measured against. The defaults are the ancestor's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,47 +131,46 @@ pub struct Transition {
     pub threshold: u64,
 }
 
-/// A value, `count` in `of`, and what it is measured against.
+/// A value, `count` in `of`, and what it is measured against. Wide, so that no product of theirs is too large.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
     measure: Measure,
-    count: u64,
-    of: u64,
-    max: u64,
-    steps: [u64; 4],
+    count: u128,
+    of: u128,
+    max: u128,
+    steps: [u128; 4],
 }
 
 impl Reading {
     /// The level that the value says. Whole numbers, so that a value at a threshold is exactly there.
     fn level(&self) -> Level {
-        let is_above = |step: u64| wide([self.count, 1_000]) > wide([self.max, step, self.of]);
+        let is_above = |step: u128| self.count * 1_000 > self.max * self.of * step;
         Level::from_u8(self.steps.iter().take_while(|step| is_above(**step)).count() as u8)
     }
 
     /// Whether the value is low enough for `level` to be left.
-    fn is_below(&self, level: Level, recovery_ppm: u64) -> bool {
-        let low =
-            |step: u64| wide([self.count, 1_000, MILLION]) < wide([self.max, step, self.of, recovery_ppm]);
-        self.step(level).is_some_and(low)
+    fn is_below(&self, level: Level, recovery_ppm: u128) -> bool {
+        let bound = |step: u128| self.max * self.of * step * recovery_ppm;
+        self.step(level).is_some_and(|step| self.count * 1_000 * MILLION < bound(step))
     }
 
     /// Where `level` begins, in thousandths of the greatest value; the lowest level begins nowhere.
-    fn step(&self, level: Level) -> Option<u64> {
+    fn step(&self, level: Level) -> Option<u128> {
         self.steps.get((level as usize).checked_sub(1)?).copied()
     }
 
-    fn threshold(&self, level: Level) -> u64 {
-        narrow(wide([self.max, self.step(level).unwrap_or(0)]) / 1_000)
+    fn threshold(&self, level: Level) -> u128 {
+        self.max * self.step(level).unwrap_or(0) / 1_000
     }
 
     /// The value in its unit.
     fn value(&self) -> u64 {
-        narrow(u128::from(self.count) / u128::from(self.of.max(1)))
+        narrow(self.count / self.of.max(1))
     }
 
     /// The value in millionths of the greatest one.
     fn strain(&self) -> u128 {
-        wide([self.count, MILLION]) / wide([self.max, self.of]).max(1)
+        self.count * MILLION / (self.max * self.of).max(1)
     }
 
     const fn cause(&self) -> Cause {
@@ -181,10 +180,6 @@ impl Reading {
             Measure::Latency => Cause::Latency,
         }
     }
-}
-
-fn wide<const N: usize>(factors: [u64; N]) -> u128 {
-    factors.into_iter().fold(1, |product: u128, factor| product.saturating_mul(factor.into()))
 }
 
 fn narrow(value: u128) -> u64 {
@@ -260,16 +255,17 @@ impl Pressure {
         if now.saturating_sub(since) < self.settings.dwell_ns {
             return None;
         }
-        let threshold = wide([worst.threshold(self.level), self.settings.recovery_ppm]) / u128::from(MILLION);
+        let threshold = worst.threshold(self.level) * u128::from(self.settings.recovery_ppm) / MILLION;
         let to = Level::from_u8((self.level as u8).saturating_sub(1));
-        let transition = self.change(to, Cause::Recovered, &worst, narrow(threshold), now);
+        let transition = self.change(to, Cause::Recovered, &worst, threshold, now);
         // The next level is left after a dwell time of its own.
         self.low_since = self.is_low(&readings).then_some(now);
         Some(transition)
     }
 
     fn is_low(&self, readings: &[Reading; 3]) -> bool {
-        readings.iter().all(|reading| reading.is_below(self.level, self.settings.recovery_ppm))
+        let recovery_ppm = self.settings.recovery_ppm.into();
+        readings.iter().all(|reading| reading.is_below(self.level, recovery_ppm))
     }
 
     fn change(
@@ -277,12 +273,12 @@ impl Pressure {
         to: Level,
         cause: Cause,
         reading: &Reading,
-        threshold: u64,
+        threshold: u128,
         now: Nanos,
     ) -> Transition {
         let from = std::mem::replace(&mut self.level, to);
         let (measure, value) = (reading.measure, reading.value());
-        Transition { from, to, at_ns: now, cause, measure, value, threshold }
+        Transition { from, to, at_ns: now, cause, measure, value, threshold: narrow(threshold) }
     }
 
     fn readings(&self, sample: &Sample) -> [Reading; 3] {
@@ -295,19 +291,25 @@ impl Pressure {
         [
             Reading {
                 measure: Measure::QueueDepth,
-                count: sample.queue_depth,
+                count: sample.queue_depth.into(),
                 of: 1,
-                max: settings.max_queue_depth,
+                max: settings.max_queue_depth.into(),
                 steps: DEPTH_STEPS,
             },
             Reading {
                 measure: Measure::DropRate,
-                count: self.drops.dropped.saturating_mul(MILLION),
-                of: self.drops.offered,
-                max: settings.max_drop_ppm,
+                count: u128::from(self.drops.dropped) * MILLION,
+                of: self.drops.offered.into(),
+                max: settings.max_drop_ppm.into(),
                 steps: DROP_STEPS,
             },
-            Reading { measure: Measure::Latency, count: p99_ns, of: 1, max: latency_max, steps: DEPTH_STEPS },
+            Reading {
+                measure: Measure::Latency,
+                count: p99_ns.into(),
+                of: 1,
+                max: latency_max.into(),
+                steps: DEPTH_STEPS,
+            },
         ]
     }
 }
