@@ -33,6 +33,8 @@ pub mod sink;
 // 5 threads
 pub mod runtime;
 
+pub mod control;
+
 pub mod agents;
 // 6 surfaces
 pub mod replay;

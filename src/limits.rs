@@ -61,6 +61,15 @@ pub const NOTICES_KEPT_MAX: usize = 1_000_000;
 /// Notices (gaps, epochs, silent lines) of one shard that wait to be taken by a thread off the hot path.
 pub const NOTICES_MAX: usize = 65_536;
 
+/// What the control plane tells (levels, stalls, the kill switch), kept for the report; further ones are counted.
+pub const CONTROL_EVENTS_KEPT_MAX: usize = 16_384;
+
+/// What the control plane tells that waits to be taken by the main thread; further ones are counted.
+pub const CONTROL_EVENTS_MAX: usize = 4_096;
+
+/// Transitions of the kill switch that are kept; further ones are counted.
+pub const KILL_RECORDS_MAX: usize = 1_024;
+
 /// Largest sequence number that is believed; larger ones are refused as damaged. It is the largest that IEX-TP's
 /// signed field can carry, and leaves room to count on from.
 pub const SEQUENCE_NUMBER_MAX: u64 = i64::MAX as u64;

@@ -281,6 +281,7 @@ fn wire(contender: Contender, load: Load, tuning: Tuning, clock: Clock) -> Resul
         overflows: Vec::new(),
         inlet_overflows: Vec::new(),
         knobs: knobs.clone(),
+        pause_when_killed: false,
     };
     let producers = Producers::allocate(settings.network.producers_max, &[], None);
     let shard =

@@ -5,6 +5,7 @@
 use super::held::Held;
 use super::lanes::Lanes;
 use super::notices::NoticePort;
+use crate::control::actions;
 use crate::event::{Class, EventHeader, Marks, MessageReject, Nanos, Overflow, Protocol};
 use crate::feed::{Accepted, Notice, Outlet};
 use crate::ledger::{EventBook, Knobs, Level, QueueBook, RoutingBook};
@@ -48,6 +49,8 @@ pub struct OutletParts {
     pub inlet_overflows: Vec<Overflows>,
     /// What the control plane wants.
     pub knobs: Knobs,
+    /// Whether sources that can wait wait while the kill switch is set.
+    pub pause_when_killed: bool,
 }
 
 /// Makes events of messages, and pushes them in batches.
@@ -64,6 +67,7 @@ pub struct EventOutlet {
     /// Of the source whose frames are taken now.
     pub(super) overflow: Overflows,
     knobs: Knobs,
+    pause_when_killed: bool,
     /// The pressure, as this turn sees it.
     pub(super) level: Level,
     lane: u8,
@@ -93,6 +97,7 @@ impl EventOutlet {
             overflows: parts.overflows,
             inlet_overflows: parts.inlet_overflows,
             knobs: parts.knobs,
+            pause_when_killed: parts.pause_when_killed,
             level: Level::Healthy,
             lane: 0,
             receive_ns: 0,
@@ -133,8 +138,7 @@ impl EventOutlet {
         // of it waits for.
         let held = self.held.len();
         for class in Class::ALL {
-            let waiting = |lane: &super::lanes::Lane| lane.producer.waiting() + lane.staged.len();
-            let under_way = self.lanes.of(class).iter().map(waiting).max().unwrap_or(0);
+            let under_way = self.lanes.waiting(class);
             let places = self.lanes.room(class).saturating_sub(held);
             self.room[class as usize] = places.min(STREAM_IN_FLIGHT_MAX.saturating_sub(under_way));
         }
@@ -143,7 +147,7 @@ impl EventOutlet {
     /// Whether sources that can wait are to wait, whatever room there is.
     #[inline]
     pub fn pauses(&self) -> bool {
-        self.knobs.pauses()
+        self.pause_when_killed && self.knobs.is_killed()
     }
 
     /// Bytes of frames of `lane` that surely find room: slots for all their messages, and places in whichever queue the
@@ -154,7 +158,7 @@ impl EventOutlet {
         if !overflow.contains(&Overflow::Block) {
             return usize::MAX;
         }
-        if self.pauses() {
+        if self.pauses() || actions(self.knobs.level()).pause_transactional {
             return 0;
         }
         let held = self.held.len();
@@ -392,7 +396,7 @@ impl Outlet for EventOutlet {
         if self.overflow[class as usize] != Overflow::Block {
             return true;
         }
-        let is_paused = self.level >= Level::Degraded && class == Class::Transactional;
+        let is_paused = class == Class::Transactional && actions(self.level).pause_transactional;
         self.room[class as usize] > 0 && !is_paused && !self.pauses()
     }
 }
@@ -420,6 +424,7 @@ mod tests {
             overflows: vec![[Overflow::Block; 3]],
             inlet_overflows: Vec::new(),
             knobs: Knobs::default(),
+            pause_when_killed: false,
         };
         (EventOutlet::new(parts), home, consumers)
     }

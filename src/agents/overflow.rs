@@ -4,8 +4,8 @@
 //! a lane events are given up and taken in without changing the order of those that stay.
 
 use super::outlet::{EventOutlet, key_of};
+use crate::control::actions;
 use crate::event::{Class, DeadReason, MessageReject, Overflow, ShedReason};
-use crate::ledger::Level;
 use crate::limits::{PAYLOAD_BYTES_MAX, STAGED_MAX};
 use crate::pool::Ticket;
 use crate::process::conflation_key;
@@ -33,6 +33,14 @@ impl EventOutlet {
         let mut rest = std::mem::take(&mut ends.staged);
         rest.drain(..).for_each(|ticket| self.squeeze_in(ticket, class, lane, policy));
         self.lanes.of_mut(class)[lane].staged = rest;
+    }
+
+    /// Events that were lost for want of room: not those that the pressure kept out, which would hold itself up by them.
+    pub fn dropped(&self) -> u64 {
+        let full =
+            [ShedReason::RealtimeQueueFull, ShedReason::TransactionalQueueFull, ShedReason::BatchQueueFull];
+        let shed: u64 = full.iter().map(|reason| self.events.shed[*reason as usize]).sum();
+        shed + self.events.dead_lettered.iter().sum::<u64>()
     }
 
     /// Finds a place for an event in a full lane, or gives it up.
@@ -112,8 +120,8 @@ impl EventOutlet {
     pub(super) fn is_kept_out(&self, class: Class) -> bool {
         match class {
             Class::Realtime => false,
-            Class::Transactional => self.level >= Level::Emergency,
-            Class::Batch => self.level >= Level::Critical,
+            Class::Transactional => actions(self.level).shed_transactional,
+            Class::Batch => actions(self.level).shed_batch,
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::parking::Parking;
 use crate::event::{Class, ClockKind, DeadReason, Nanos, ShardId};
-use crate::ledger::{EventBook, LatencyRecorder, QueueBook, StreamFeeds};
+use crate::ledger::{EventBook, IntervalRecorder, LatencyRecorder, QueueBook, StreamFeeds};
 use crate::os::Clock;
 use crate::pool::{EventRef, ReturnPort, SlotReader, Ticket};
 use crate::process::{Fate, Subject};
@@ -114,26 +114,30 @@ pub struct PartitionParts<P> {
 }
 
 /// Events in a row that began at the same time, as those of one frame or one burst did: they are recorded at once.
-#[derive(Default)]
-struct SameStart {
+struct SameStart<R> {
     start_ns: Nanos,
     count: u64,
+    recorder: R,
 }
 
-impl SameStart {
+impl<R: FnMut(u64, u64)> SameStart<R> {
+    fn new(recorder: R) -> SameStart<R> {
+        SameStart { start_ns: 0, count: 0, recorder }
+    }
+
     #[inline]
-    fn add(&mut self, start_ns: Nanos, now: Nanos, recorder: &mut LatencyRecorder) {
+    fn add(&mut self, start_ns: Nanos, now: Nanos) {
         if start_ns != self.start_ns {
-            self.record(now, recorder);
+            self.record(now);
             self.start_ns = start_ns;
         }
         self.count += 1;
     }
 
     #[inline]
-    fn record(&mut self, now: Nanos, recorder: &mut LatencyRecorder) {
+    fn record(&mut self, now: Nanos) {
         if self.count > 0 {
-            recorder.record_many(now.saturating_sub(self.start_ns), self.count);
+            (self.recorder)(now.saturating_sub(self.start_ns), self.count);
             self.count = 0;
         }
     }
@@ -149,9 +153,8 @@ pub struct Partition<P> {
     parking: Parking,
     finished: bool,
     events: EventBook,
-    receive_to_processed: LatencyRecorder,
+    receive_to_processed: IntervalRecorder,
     wire_to_processed: LatencyRecorder,
-    interval: Option<LatencyRecorder>,
 }
 
 /// A partition's books at its end.
@@ -183,9 +186,8 @@ impl<P: Processor> Partition<P> {
             parking: Parking::allocate(parts.processor.parked_max()),
             finished: false,
             events: EventBook::default(),
-            receive_to_processed: LatencyRecorder::default(),
+            receive_to_processed: IntervalRecorder::default(),
             wire_to_processed: LatencyRecorder::default(),
-            interval: parts.watches_latency.then(LatencyRecorder::default),
             parts,
         }
     }
@@ -217,10 +219,10 @@ impl<P: Processor> Partition<P> {
 
     /// The 99th percentile of the latencies since the last call, ns, where it was asked for and there were any.
     pub fn take_p99(&mut self) -> Option<Nanos> {
-        let interval = self.interval.as_mut()?;
-        let found = interval.percentiles();
-        interval.clear();
-        (found.count > 0).then_some(found.p99)
+        if !self.parts.watches_latency {
+            return None;
+        }
+        self.receive_to_processed.close_interval()
     }
 
     /// One turn: shows what is due again, and up to `burst` new events. Returns how many it showed.
@@ -273,7 +275,7 @@ impl<P: Processor> Partition<P> {
             processor: self.parts.processor,
             events: self.events,
             queue: self.parts.consumer.book(),
-            receive_to_processed: self.receive_to_processed,
+            receive_to_processed: self.receive_to_processed.into_all(),
             wire_to_processed: self.wire_to_processed,
         }
     }
@@ -301,20 +303,22 @@ impl<P: Processor> Partition<P> {
     /// Shows the popped events that have no fate yet.
     #[inline]
     fn show_burst(&mut self, now: Nanos) {
-        let (mut received, mut wired) = (SameStart::default(), SameStart::default());
+        let (received_by, wired_by) = (&mut self.receive_to_processed, &mut self.wire_to_processed);
+        let mut received = SameStart::new(|latency_ns, count| received_by.record_many(latency_ns, count));
+        let mut wired = SameStart::new(|latency_ns, count| wired_by.record_many(latency_ns, count));
         for ticket in &self.popped[self.fates.len()..] {
             let owner = ticket.owner();
             let shard = &self.parts.shards[usize::from(owner.0)];
             let event = shard.reader.event(ticket);
-            received.add(event.header.receive_ns, now, &mut self.receive_to_processed);
+            received.add(event.header.receive_ns, now);
             if event.header.clock == ClockKind::Monotonic as u8 {
-                wired.add(event.header.wire_ns, now, &mut self.wire_to_processed);
+                wired.add(event.header.wire_ns, now);
             }
             let subject = subject(owner, shard, event);
             self.fates.push(self.parts.processor.process(&subject, now));
         }
-        received.record(now, &mut self.receive_to_processed);
-        wired.record(now, &mut self.wire_to_processed);
+        received.record(now);
+        wired.record(now);
     }
 
     #[cold]

@@ -3,6 +3,7 @@
 //! Invariant: a partition is one agent's at a time, so that the order of its events is kept wherever it is.
 
 use super::partition::{BURST_FACTOR_MAX, POP_MAX, Partition, PartitionReport, Processor};
+use crate::control::actions;
 use crate::event::Nanos;
 use crate::ledger::{Board, Counter, EventBook, Knobs, Level};
 use crate::os::Clock;
@@ -108,7 +109,7 @@ impl<P: Processor> ProcessorAgent<P> {
             helped.lent -= 1;
             moved += 1;
         }
-        if level < Level::Elevated || helped.out.is_abandoned() {
+        if !actions(level).helpers || helped.out.is_abandoned() {
             return moved;
         }
         while self.partitions.len() > 1
@@ -138,7 +139,7 @@ impl<P: Processor> ProcessorAgent<P> {
             moved += 1;
         }
         // What can't go home any more ends here.
-        while level < Level::Elevated
+        while !actions(level).helpers
             && !helping.back.is_abandoned()
             && let Some(partition) = self.partitions.pop()
         {
@@ -154,9 +155,15 @@ impl<P: Processor> ProcessorAgent<P> {
     }
 
     fn publish(&mut self) {
-        let mut events = EventBook::default();
-        self.partitions.iter().for_each(|partition| events.absorb(partition.events()));
+        let (mut events, mut parked, mut p99_ns) = (EventBook::default(), 0, 0);
+        for partition in &mut self.partitions {
+            events.absorb(partition.events());
+            parked += partition.parked();
+            p99_ns = p99_ns.max(partition.take_p99().unwrap_or(0));
+        }
         self.board.publish(Counter::Delivered, events.delivered);
+        self.board.publish(Counter::Parked, parked as u64);
+        self.board.publish(Counter::P99Ns, p99_ns);
     }
 }
 
@@ -168,7 +175,7 @@ impl<P: Processor> Agent for ProcessorAgent<P> {
     fn do_work(&mut self, now: Nanos) -> usize {
         let level = self.knobs.level();
         let mut work = self.exchange(level);
-        let burst = if level >= Level::Elevated { POP_MAX * BURST_FACTOR_MAX } else { POP_MAX };
+        let burst = POP_MAX * actions(level).burst_factor.min(BURST_FACTOR_MAX);
         for partition in &mut self.partitions {
             work += partition.turn(now, burst, &self.clock);
         }

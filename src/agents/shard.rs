@@ -5,7 +5,7 @@
 use super::inlets::Inlets;
 use super::notices::NoticePort;
 use super::outlet::{ClosedOutlet, EventOutlet, OutletParts};
-use crate::event::{ClockKind, Nanos, ShardId};
+use crate::event::{Class, ClockKind, Nanos, ShardId};
 use crate::feed::{
     ConnectionSettings, FlowsReport, Intake, IntakeSettings, ProducerRecord, Producers, RecoveryReport,
     StreamSnapshot, TableFacts,
@@ -175,8 +175,13 @@ impl<S: FrameSource> Shard<S> {
         self.board.publish(Counter::FramesRejected, frames.rejected.iter().sum());
         self.board.publish(Counter::Messages, self.intake.messages.decoded);
         self.board.publish(Counter::Accepted, self.intake.messages.accepted);
+        self.board.publish(Counter::Offered, self.intake.messages.accepted);
         if let Some(outlet) = &self.outlet {
             self.board.publish(Counter::Shed, outlet.events.shed.iter().sum());
+            self.board.publish(Counter::Dropped, outlet.dropped());
+            for class in Class::ALL {
+                self.board.publish(Counter::WAITING[class as usize], outlet.waiting(class) as u64);
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ use crate::agents::{
     NoticeReader, OutletParts, Overflows, Processor, ProcessorAgent, Shard, Tally, notice_way,
 };
 use crate::config::{
-    Admission, DeliveryWish, HugeWish as ConfigHuge, Integrity, OverflowWishes, RecoverySource, Settings,
+    Admission, DeliveryWish, HugeWish as ConfigHuge, Integrity, OnKill, OverflowWishes, RecoverySource,
+    Settings,
 };
 use crate::event::{Class, Destination, Nanos, Overflow, ShardId};
 use crate::feed::{Delivery, FeedLine, FeedPolicy, IntakeSettings};
@@ -246,6 +247,7 @@ pub fn assemble_with<S: FrameSource + Send + 'static, P: Processor>(
             overflows: sources.iter().map(|source| lane_overflows(settings, source)).collect(),
             inlet_overflows: inlet_overflows(settings, index),
             knobs: knobs.clone(),
+            pause_when_killed: settings.control.on_kill == OnKill::Pause,
         };
         let mut shard = Shard::new(id, sources, intake, outlet, settings.threads.burst);
         let (port, reader) = notice_way(id);

@@ -6,7 +6,7 @@ use crate::agents::{NoticeReader, ProcessorAgent, ProcessorReport, Shard, ShardR
 use crate::config::{IdleWish, Settings, ThreadingWish as ConfigThreading};
 use crate::event::ShardId;
 use crate::feed::{Notice, NoticeLog};
-use crate::ledger::Board;
+use crate::ledger::Boards;
 use crate::os::{self, Clock};
 use crate::runtime::{
     Agent, Drive, IdleStrategy, RunningThread, ThreadPlan, ThreadReport, Threading, ThreadingPlan,
@@ -15,15 +15,6 @@ use crate::runtime::{
 use crate::source::FrameSource;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Boards of the running agents, for status lines.
-#[derive(Clone, Debug, Default)]
-pub struct Boards {
-    /// One per shard.
-    pub shards: Vec<Board>,
-    /// One per processor.
-    pub processors: Vec<Board>,
-}
 
 /// Threads that run.
 pub struct Crew {

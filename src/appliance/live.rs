@@ -2,14 +2,14 @@
 //!
 //! Invariant: whatever ends the run, frames on the way are taken up, queues drained, programs detached, in this order.
 
-use super::crew::{self, Boards, Homecoming};
+use super::crew::{self, Homecoming};
 use super::{ApplianceError, Outcome, assemble, intake_settings, network};
 use crate::config::{
     AttachWish as ConfigAttach, DriveMode as ConfigDrive, Feed, Interface, QueuesWish, Settings, ZeroCopyWish,
 };
 use crate::event::ShardId;
 use crate::feed::{Notice, ProducerRecord};
-use crate::ledger::KernelBook;
+use crate::ledger::{Boards, KernelBook};
 use crate::limits::LANES_PER_SHARD_MAX;
 use crate::os::{self, Clock, StopFlag};
 use crate::runtime::{Drive, ThreadingPlan};

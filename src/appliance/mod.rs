@@ -17,7 +17,7 @@ mod soup;
 
 pub use assembly::{Assembly, assemble, assemble_with, capture_intake_settings, intake_settings};
 pub use closing::{Outcome, StreamOutcome};
-pub use crew::{Boards, Crew, Homecoming};
+pub use crew::{Crew, Homecoming};
 pub use decode::{DecodeOutcome, MessageListing, decode_captures};
 pub use error::ApplianceError;
 pub use inline::{InlineOutcome, replay_inline};

@@ -95,7 +95,7 @@ pub(super) fn processor_agents<P: Processor>(
                 consumer,
                 // Each shard made one of each for every partition.
                 shards: shards.iter_mut().filter_map(view).collect(),
-                watches_latency: false,
+                watches_latency: settings.control.max_latency.is_some(),
             })));
         }
         let mut helpers = Vec::new();

@@ -2,7 +2,7 @@
 
 use super::output::print;
 use super::root::CheckConfigArgs;
-use crate::config::{Admission, Line, ListenSource, Listener, Settings, UringMode};
+use crate::config::{Admission, ControlSettings, Line, ListenSource, Listener, Settings, UringMode};
 use crate::event::Class;
 use crate::report::Exit;
 use std::fmt::Write as _;
@@ -60,6 +60,7 @@ fn describe(settings: &Settings) -> Result<String, std::fmt::Error> {
         "  threads: {}, idle {}, {} shard(s), bursts of {} frames",
         threads.mode, threads.idle, threads.shards, threads.burst
     )?;
+    describe_control(&settings.control, &mut out)?;
     for class in Class::ALL {
         let types = settings.class_overrides.iter().filter(|over| over.class == class);
         for over in types {
@@ -70,6 +71,35 @@ fn describe(settings: &Settings) -> Result<String, std::fmt::Error> {
         writeln!(out, "  good for replays only: {error}")?;
     }
     Ok(out)
+}
+
+fn describe_control(control: &ControlSettings, out: &mut String) -> std::fmt::Result {
+    let percent = |ppm: u64| ppm as f64 / 1e4;
+    match control.enabled {
+        false => write!(out, "  control: no pressure levels")?,
+        true => {
+            write!(
+                out,
+                "  control: at most {} events waiting, {} % of {} dropped",
+                control.max_queue_depth,
+                percent(control.max_drop_ppm),
+                control.min_events
+            )?;
+            if let Some(latency) = control.max_latency {
+                write!(out, ", p99 of {} µs", latency.as_micros())?;
+            }
+            let (low, dwell) = (percent(control.recovery_ppm), control.dwell.as_millis());
+            write!(out, "; left below {low} % for {dwell} ms")?;
+        }
+    }
+    writeln!(
+        out,
+        "; a look every {} ms, stalled after {} ms, on kill {}{}",
+        control.interval.as_millis(),
+        control.stall.as_millis(),
+        control.on_kill.name(),
+        if control.start_killed { ", killed from the beginning" } else { "" }
+    )
 }
 
 fn describe_line(line: &Line) -> String {

@@ -55,15 +55,21 @@ impl ControlTopics {
 
     /// Takes one.
     pub(super) fn take(&mut self, shard: ShardId, notice: &Notice) {
-        if let Some(file) = &mut self.file
-            && let Err(error) = writeln!(file, "{}", self_described(&self.names, shard, notice))
-        {
-            self.give_up(&error);
+        if self.file.is_some() {
+            self.write(&self_described(&self.names, shard, notice));
         }
         // Lost gaps make their stream stale, which is said once, and filled ones are nobody's concern.
         if self.remarks && !matches!(notice.event, Event::Gap(_)) {
             let (stream, line) = self.names.of(shard, notice);
             warn_of("feed", &format_args!("{stream}: {}", in_words(&notice.event, &line)));
+        }
+    }
+
+    fn write(&mut self, line: &Value) {
+        if let Some(file) = &mut self.file
+            && let Err(error) = writeln!(file, "{line}")
+        {
+            self.give_up(&error);
         }
     }
 

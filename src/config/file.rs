@@ -3,6 +3,7 @@
 //! Invariant: field names are the TOML keys, so that a key path in an error is what the user wrote, and an
 //! unknown key is refused. config/appliance.toml documents every key; a test holds its values against these.
 
+use super::control_file::ControlTable;
 use super::integrity::IntegrityTable;
 use super::network_file::{ConnectTable, HostTable, ListenTable, NetworkTable};
 use super::recovery_file::RecoveryTable;
@@ -47,6 +48,8 @@ pub(super) struct ConfigFile {
     // By protocol name: a string, since the path of an error can show no key of another type.
     #[garde(skip)]
     pub(super) classes: BTreeMap<String, BTreeMap<String, Class>>,
+    #[garde(dive)]
+    pub(super) control: ControlTable,
     #[garde(dive)]
     pub(super) report: ReportTable,
     #[garde(dive)]
@@ -353,6 +356,7 @@ mod tests {
         assert!(file.pool.slots_64.is_some() && file.pool.slots_65536.is_some());
         assert!(file.listen[0].groups.is_some() && file.listen[0].receive_buffer_bytes.is_some());
         assert!(file.feed[0].recovery.as_ref().is_some_and(|recovery| recovery.local.is_some()));
+        assert!(toml::to_string(&file).expect("writes").contains("max_latency_us"));
         assert!(file.network.sqpoll_cpu.is_some() && file.network.producers_file.is_some());
         let canonical = toml::to_string(&file).expect("writes");
         let keys = canonical.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key);

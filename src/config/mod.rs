@@ -3,6 +3,7 @@
 //! Invariant: whoever holds [`Settings`] holds checked values; nothing behind it parses text or asks again
 //! whether a number is a power of two. Agents are given only their part.
 
+mod control_file;
 mod error;
 mod file;
 mod integrity;
@@ -15,6 +16,7 @@ mod settings;
 mod validate;
 mod wishes;
 
+pub use control_file::{ControlSettings, OnKill};
 pub use error::{ConfigError, Finding};
 pub use integrity::{DeliveryWish, Integrity};
 pub use network_settings::{Connector, HostSettings, ListenSource, Listener, NetworkSettings};

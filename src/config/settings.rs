@@ -1,5 +1,6 @@
 //! Settings: typed, complete and checked; every part is handed to the agents that it concerns, and only that.
 
+use super::control_file::ControlSettings;
 use super::error::{ConfigError, Finding, line_of, line_of_key};
 use super::file::{ConfigFile, FeedTable, InterfaceTable, LineTable};
 use super::integrity::Integrity;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub threads: ThreadSettings,
     /// Message types that go to another queue than their protocol's table says.
     pub class_overrides: Vec<ClassOverride>,
+    /// The control plane.
+    pub control: ControlSettings,
     /// The report and its company.
     pub report: ReportSettings,
     /// How a run ends.
@@ -320,6 +323,7 @@ impl Settings {
             },
             threads: threads(file),
             class_overrides: class_overrides(file),
+            control: ControlSettings::from(&file.control),
             report: ReportSettings {
                 path: file.report.path.as_ref().map(PathBuf::from),
                 plot: file.report.plot.as_ref().map(PathBuf::from),

@@ -52,14 +52,19 @@ impl LatencyRecorder {
         self.histogram.saturating_record_n(latency_ns, count);
     }
 
+    /// Adds another recorder's values.
+    pub fn absorb(&mut self, other: &LatencyRecorder) {
+        self.histogram.add(&other.histogram).expect("recorders have equal bounds");
+    }
+
     /// Forgets all values.
     pub fn clear(&mut self) {
         self.histogram.reset();
     }
 
-    /// Adds another recorder's values.
-    pub fn absorb(&mut self, other: &LatencyRecorder) {
-        self.histogram.add(&other.histogram).expect("recorders have equal bounds");
+    /// The 99th percentile; `None` without values.
+    pub fn p99(&self) -> Option<u64> {
+        (!self.histogram.is_empty()).then(|| self.histogram.value_at_quantile(0.99))
     }
 
     /// Its percentiles.
@@ -86,6 +91,41 @@ impl LatencyRecorder {
     }
 }
 
+/// Latencies of the present interval, and of all: one record for both. Closing an interval costs a few µs.
+#[derive(Clone, Debug, Default)]
+pub struct IntervalRecorder {
+    interval: LatencyRecorder,
+    closed: LatencyRecorder,
+}
+
+impl IntervalRecorder {
+    /// Records one latency in ns.
+    #[inline]
+    pub fn record(&mut self, latency_ns: u64) {
+        self.interval.record(latency_ns);
+    }
+
+    /// Records the same latency, ns, of `count` events.
+    #[inline]
+    pub fn record_many(&mut self, latency_ns: u64, count: u64) {
+        self.interval.record_many(latency_ns, count);
+    }
+
+    /// Ends the interval and begins another; the 99th percentile of the ended one, if it had values.
+    pub fn close_interval(&mut self) -> Option<u64> {
+        let p99 = self.interval.p99()?;
+        self.closed.absorb(&self.interval);
+        self.interval.clear();
+        Some(p99)
+    }
+
+    /// The latencies of all intervals.
+    pub fn into_all(mut self) -> LatencyRecorder {
+        self.close_interval();
+        self.closed
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +145,18 @@ mod tests {
         let mut twice = recorder.clone();
         twice.absorb(&recorder);
         assert_eq!(twice.percentiles().count, 202);
+    }
+
+    #[test]
+    fn intervals_have_percentiles_of_their_own_and_add_up() {
+        let mut recorder = IntervalRecorder::default();
+        assert_eq!(recorder.close_interval(), None);
+        recorder.record_many(100, 50);
+        assert_eq!(recorder.close_interval(), Some(100));
+        recorder.record(10);
+        assert_eq!(recorder.close_interval(), Some(10));
+        assert_eq!(recorder.close_interval(), None, "nothing came since");
+        recorder.record(5);
+        assert_eq!(recorder.into_all().percentiles().count, 52);
     }
 }

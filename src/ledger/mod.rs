@@ -12,11 +12,11 @@ mod knobs;
 mod stream_feeds;
 mod streams;
 
-pub use board::{Board, Counter};
+pub use board::{Board, Boards, Counter};
 pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook, QueueBook, RoutingBook};
 pub use connections::ConnectionBook;
 pub use flows::FlowBook;
-pub use histogram::{LatencyRecorder, Percentiles};
-pub use knobs::{Knobs, Level};
+pub use histogram::{IntervalRecorder, LatencyRecorder, Percentiles};
+pub use knobs::{Kill, KilledBy, Knobs, Level};
 pub use stream_feeds::StreamFeeds;
 pub use streams::{LineBook, StreamBook, TypeCounts};

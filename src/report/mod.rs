@@ -12,6 +12,7 @@ mod exit;
 mod json;
 mod load;
 mod plot;
+mod pressure;
 mod recovery;
 mod run;
 mod streams;
@@ -31,6 +32,9 @@ pub use exit::Exit;
 pub use json::{to_json, write_atomically, write_json};
 pub use load::summarize_load;
 pub use plot::{latency_svg, write_plot};
+pub use pressure::{
+    DutyReport, KillReport, PressureReport, StallReport, control_event_value, summarize_pressure,
+};
 pub use recovery::{FeedRecoveryReport, ServerReport};
 pub use run::{HotPath, Latencies, Report, ReportInput};
 pub use streams::{LineReport, NamedLine, NamedStream, StreamReport};

@@ -7,11 +7,14 @@
 mod agent;
 mod idle;
 mod plan;
+mod pulse;
 mod runner;
 mod thread;
 
 pub use agent::Agent;
 pub use idle::{IdleCounts, IdleStrategy, Idler};
 pub use plan::{Drive, PlannedThread, Threading, ThreadingPlan, ThreadingWish, plan_threads};
+pub use pulse::{AgentPanic, Beat, Pulse};
 pub use runner::HOUSEKEEPING_NS;
+pub(crate) use thread::leave_signals_to_others;
 pub use thread::{RunningThread, RuntimeError, ThreadPlan, ThreadReport, spawn, spawn_all};

@@ -3,7 +3,9 @@
 
 use super::agent::Agent;
 use super::idle::{IdleCounts, Idler};
+use super::pulse::Pulse;
 use crate::event::Nanos;
+use crate::ledger::LatencyRecorder;
 use crate::os::Clock;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +46,9 @@ pub(super) struct DutyLoop {
     pub(super) seats: Vec<Seat>,
     pub(super) turns: u64,
     pub(super) idle_turns: u64,
+    /// How long turns with work took, housekeeping included.
+    pub(super) duty: LatencyRecorder,
+    pub(super) pulse: Pulse,
     clock: Clock,
     idler: Idler,
     stop: Arc<AtomicBool>,
@@ -62,11 +67,14 @@ impl DutyLoop {
         idler: Idler,
         stop: Arc<AtomicBool>,
         drain_ns: Nanos,
+        pulse: Pulse,
     ) -> DutyLoop {
         DutyLoop {
             seats,
             turns: 0,
             idle_turns: 0,
+            duty: LatencyRecorder::default(),
+            pulse,
             clock,
             idler,
             stop,
@@ -81,23 +89,32 @@ impl DutyLoop {
     pub(super) fn start(&mut self) {
         while self.current < self.seats.len() {
             let now = self.clock.now();
+            self.pulse.beat(0, now);
+            self.pulse.calling(self.current);
             let seat = &mut self.seats[self.current];
             if seat.stage == Stage::Working {
                 seat.agent.on_start(now);
             }
             self.current += 1;
         }
+        self.pulse.between_calls();
     }
 
     /// Turns until nothing is left to do. May be called again after a panic: it goes on with the others.
     pub(super) fn run(&mut self) {
+        // When the turn before began, if it had work: its end is this one's beginning, so that one look at the clock does.
+        let mut worked_from: Option<Nanos> = None;
         loop {
             let now = self.clock.now();
+            if let Some(from) = worked_from.take() {
+                self.duty.record(now.saturating_sub(from));
+            }
             let work = self.turn(now);
             if now >= self.next_housekeeping && !self.keep_house(now) {
                 return;
             }
             if work > 0 {
+                worked_from = Some(now);
                 self.idler.reset();
             } else if self.close_finished(now) {
                 return;
@@ -111,13 +128,17 @@ impl DutyLoop {
     #[inline]
     fn turn(&mut self, now: Nanos) -> usize {
         self.turns += 1;
+        self.pulse.beat(self.turns, now);
         let mut work = 0;
         for (index, seat) in self.seats.iter_mut().enumerate() {
             if seat.stage == Stage::Working {
                 self.current = index;
+                self.pulse.calling(index);
                 work += seat.agent.do_work(now);
             }
         }
+        // A thread that gets no CPU while it idles is not the fault of the agent that it called last.
+        self.pulse.between_calls();
         work
     }
 
@@ -128,9 +149,11 @@ impl DutyLoop {
         for (index, seat) in self.seats.iter_mut().enumerate() {
             if seat.stage == Stage::Working {
                 self.current = index;
+                self.pulse.calling(index);
                 seat.agent.housekeeping(now);
             }
         }
+        self.pulse.between_calls();
         // Relaxed: the flag carries no data, and is looked at again soon.
         if self.stop.load(Ordering::Relaxed) {
             self.ask_to_stop(now);
@@ -150,10 +173,12 @@ impl DutyLoop {
         for (index, seat) in self.seats.iter_mut().enumerate() {
             if seat.stage == Stage::Working && !seat.asked_to_stop {
                 self.current = index;
+                self.pulse.calling(index);
                 seat.asked_to_stop = true;
                 seat.agent.stop();
             }
         }
+        self.pulse.between_calls();
     }
 
     /// Closes those that are finished; returns whether none is left.
@@ -166,7 +191,9 @@ impl DutyLoop {
             self.current = index;
             if seat.agent.finished() {
                 seat.stage = Stage::Closed;
+                self.pulse.calling(index);
                 seat.agent.on_close(now);
+                self.pulse.between_calls();
             } else {
                 none_left = false;
             }
@@ -180,20 +207,29 @@ impl DutyLoop {
         for (index, seat) in self.seats.iter_mut().enumerate() {
             if seat.stage == Stage::Working {
                 self.current = index;
+                self.pulse.calling(index);
                 seat.stage = if seat.agent.finished() { Stage::Closed } else { Stage::Unfinished };
                 seat.agent.on_close(now);
             }
         }
+        self.pulse.between_calls();
     }
 
     /// The agent that was being called has panicked: it is called no more, and everything else is asked to stop.
     #[cold]
-    pub(super) fn current_panicked(&mut self) -> &str {
+    pub(super) fn current_panicked(&mut self, message: &str) -> &str {
         // Relaxed: as in `keep_house`.
         self.stop.store(true, Ordering::Relaxed);
-        let Some(seat) = self.seats.get_mut(self.current) else { return "runner" };
-        seat.stage = Stage::Panicked;
-        &seat.name
+        self.pulse.between_calls();
+        let name = match self.seats.get_mut(self.current) {
+            None => "runner",
+            Some(seat) => {
+                seat.stage = Stage::Panicked;
+                &seat.name
+            }
+        };
+        self.pulse.panicked(name, message);
+        name
     }
 
     pub(super) fn idle_counts(&self) -> IdleCounts {

@@ -4,7 +4,9 @@
 
 use super::agent::Agent;
 use super::idle::{IdleStrategy, Idler};
+use super::pulse::Pulse;
 use super::runner::{DutyLoop, Seat, Stage};
+use crate::ledger::Percentiles;
 use crate::os::{self, Clock, OsError, ThreadUsage};
 use std::any::Any;
 use std::io;
@@ -54,6 +56,8 @@ pub struct ThreadReport {
     pub turns: u64,
     /// Turns in which no agent had work.
     pub idle_turns: u64,
+    /// How long turns with work took, ns.
+    pub duty_ns: Percentiles,
     /// Times it slept, idling.
     pub sleeps: u64,
     /// Times it yielded, idling.
@@ -109,6 +113,7 @@ type Agents = Vec<Box<dyn Agent>>;
 pub struct RunningThread {
     name: String,
     cpu: Option<usize>,
+    pulse: Pulse,
     handle: JoinHandle<Option<(ThreadReport, Agents)>>,
 }
 
@@ -116,6 +121,11 @@ impl RunningThread {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its pulse, for whoever watches it.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Whether it has ended, so that `join` returns at once.
@@ -181,24 +191,26 @@ fn start(
     let (tell_pinned, pinned) = channel();
     let (go, wait) = channel();
     let (name, cpu) = (plan.name.clone(), plan.cpu);
+    let pulse = Pulse::new(&name, agents.iter().map(|agent| agent.name()));
+    let own = pulse.clone();
     let body = move || {
         leave_signals_to_others();
         let outcome = plan.cpu.map_or(Ok(()), os::pin_current_thread);
         let is_pinned = outcome.is_ok();
         let told = tell_pinned.send(outcome).is_ok();
         let released = wait.recv().is_ok();
-        (is_pinned && told && released).then(|| live(plan, agents, clock, stop))
+        (is_pinned && told && released).then(|| live(plan, agents, clock, stop, own))
     };
     let thread_name = name.replace('\0', " ");
     match Builder::new().name(thread_name).spawn(body) {
-        Ok(handle) => Ok(WaitingThread { thread: RunningThread { name, cpu, handle }, pinned, go }),
+        Ok(handle) => Ok(WaitingThread { thread: RunningThread { name, cpu, pulse, handle }, pinned, go }),
         Err(source) => Err(RuntimeError::Create { name, source }),
     }
 }
 
 /// Signals go to the main thread, which waits; they must not interrupt a loop. Only those that a thread brings upon
 /// itself stay, for their handlers' messages, and the profiler's.
-fn leave_signals_to_others() {
+pub(crate) fn leave_signals_to_others() {
     use nix::sys::signal::{SigSet, Signal};
     let own = [
         Signal::SIGSEGV,
@@ -232,10 +244,16 @@ fn released(waiting: WaitingThread) -> RunningThread {
 }
 
 /// The life of a thread after its release.
-fn live(plan: ThreadPlan, agents: Agents, clock: Clock, stop: Arc<AtomicBool>) -> (ThreadReport, Agents) {
+fn live(
+    plan: ThreadPlan,
+    agents: Agents,
+    clock: Clock,
+    stop: Arc<AtomicBool>,
+    pulse: Pulse,
+) -> (ThreadReport, Agents) {
     let drain_ns = u64::try_from(plan.drain.as_nanos()).unwrap_or(u64::MAX);
     let seats = agents.into_iter().map(Seat::new).collect();
-    let mut duty = DutyLoop::new(seats, clock, Idler::new(plan.idle), stop, drain_ns);
+    let mut duty = DutyLoop::new(seats, clock, Idler::new(plan.idle), stop, drain_ns, pulse);
     let mut panics = Vec::new();
     through_panics(&mut duty, &mut panics, DutyLoop::start);
 
@@ -253,6 +271,7 @@ fn live(plan: ThreadPlan, agents: Agents, clock: Clock, stop: Arc<AtomicBool>) -
     through_panics(&mut duty, &mut panics, DutyLoop::run);
     let allocations = os::allocations_of_this_thread() - allocations_before;
     let usage = ThreadUsage::of_this_thread().since(usage_before);
+    duty.pulse.end();
 
     let unfinished = duty.seats.iter().filter(|seat| seat.stage == Stage::Unfinished);
     let report = ThreadReport {
@@ -260,6 +279,7 @@ fn live(plan: ThreadPlan, agents: Agents, clock: Clock, stop: Arc<AtomicBool>) -
         cpu: plan.cpu,
         turns: duty.turns,
         idle_turns: duty.idle_turns,
+        duty_ns: duty.duty.percentiles(),
         sleeps: duty.idle_counts().sleeps,
         yields: duty.idle_counts().yields,
         allocations: counted.then_some(allocations),
@@ -280,7 +300,8 @@ fn through_panics(duty: &mut DutyLoop, panics: &mut Vec<String>, part: fn(&mut D
         // Unwind safety: the loop's own state is whole between calls of agents, and the agent that broke is not
         // called again.
         let Err(payload) = catch_unwind(AssertUnwindSafe(|| part(duty))) else { return };
-        panics.push(format!("{}: {}", duty.current_panicked(), message_of(payload.as_ref())));
+        let message = message_of(payload.as_ref());
+        panics.push(format!("{}: {message}", duty.current_panicked(message)));
     }
 }
 
@@ -386,6 +407,7 @@ mod tests {
         let done: Vec<_> = back.iter().map(|one| (one.name, one.done)).collect();
         assert_eq!(done, [("a", 1_000), ("b", 10), ("c", 0)]);
         assert_eq!((report.turns, report.idle_turns), (1_001, 0), "the last turn finds all finished");
+        assert_eq!(report.duty_ns.count, 1_000, "a duty cycle for each turn with work");
         assert_eq!((report.panicked, report.unfinished.len(), report.remarks.len()), (None, 0, 0));
         for one in &back {
             assert_eq!((one.calls[0], *one.calls.last().expect("called")), ("on_start", "on_close"));
