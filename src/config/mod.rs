@@ -6,6 +6,7 @@
 mod error;
 mod file;
 mod integrity;
+mod letters_file;
 mod network_file;
 mod network_settings;
 mod network_validate;
@@ -16,6 +17,7 @@ mod wishes;
 
 pub use error::{ConfigError, Finding};
 pub use integrity::{DeliveryWish, Integrity};
+pub use letters_file::DeadLetters;
 pub use network_settings::{Connector, HostSettings, ListenSource, Listener, NetworkSettings};
 pub use recovery_file::{RecoveryProtocol, RecoverySource};
 pub use settings::{

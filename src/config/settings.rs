@@ -3,6 +3,7 @@
 use super::error::{ConfigError, Finding, line_of, line_of_key};
 use super::file::{ConfigFile, FeedTable, InterfaceTable, LineTable};
 use super::integrity::Integrity;
+use super::letters_file::DeadLetters;
 use super::network_file::ListenTable;
 use super::network_settings::{self as network, Connector, HostSettings, Listener, NetworkSettings};
 use super::recovery_file::{RecoverySource, RecoveryTable};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub threads: ThreadSettings,
     /// Message types that go to another queue than their protocol's table says.
     pub class_overrides: Vec<ClassOverride>,
+    /// Where events go that were not processed.
+    pub dead_letters: DeadLetters,
     /// The report and its company.
     pub report: ReportSettings,
     /// How a run ends.
@@ -308,6 +311,7 @@ impl Settings {
             },
             threads: threads(file),
             class_overrides: class_overrides(file),
+            dead_letters: DeadLetters::from(&file.dead_letters),
             report: ReportSettings {
                 path: file.report.path.as_ref().map(PathBuf::from),
                 plot: file.report.plot.as_ref().map(PathBuf::from),
