@@ -150,6 +150,10 @@ impl LetterFile {
 
     /// Writes what waits. What can't be written is counted, told once, and given up; the file is tried again later.
     pub fn flush(&mut self, now: Nanos) {
+        if self.waiting.is_empty() {
+            // Nothing that is written shows that something can be.
+            return;
+        }
         let written = self.write_out();
         for (_, reason) in std::mem::take(&mut self.waiting) {
             // What was written is not among them any more.
@@ -402,6 +406,8 @@ mod tests {
         assert_eq!(file.trouble(), Some(Trouble::FolderMissing));
         assert!(file.remark().is_some_and(|text| text.contains("tried again")));
         assert_eq!((file.remark(), file.counts(FULL).not_written), (None, 3));
+        file.flush(SECOND);
+        assert_eq!(file.trouble(), Some(Trouble::FolderMissing), "nothing was written that shows otherwise");
         fs::create_dir(&inner).expect("makes it");
         file.take(&some_letter(FULL, 5, b""), 2 * SECOND);
         file.take(&some_letter(LATE, 6, b""), 7 * SECOND);
