@@ -130,6 +130,13 @@ pub const BURST_MAX: usize = 64;
 /// back are 10 million a second.
 pub const PRODUCER_WINDOW: u64 = 1_024;
 
+/// Bytes of the ring that an agent's dead letters leave it by: the usual burst of 10,000 letters of up to 120 bytes of payload
+/// fits, before anybody has looked.
+pub const LETTER_RING_BYTES: usize = 2 << 20;
+
+/// Bytes that the dead letters that are kept in memory may take, however many they may be.
+pub const LETTERS_KEPT_BYTES_MAX: usize = 64 << 20;
+
 /// VLAN tags that are stripped (802.1Q, 802.1ad).
 pub const VLAN_TAGS_MAX: usize = 2;
 

@@ -28,6 +28,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::Replay(args) => cli::replay(args),
         Command::Send(args) => cli::send(args),
         Command::Decode(args) => cli::decode(args),
+        Command::DeadLetters(args) => cli::dead_letters(args),
         Command::Generate(args) => cli::generate(args),
     }
 }

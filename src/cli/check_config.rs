@@ -67,6 +67,9 @@ fn describe(settings: &Settings) -> Result<String, std::fmt::Error> {
             writeln!(out, "  {} {} is {}", over.protocol, over.protocol.type_name(over.kind), class.name())?;
         }
     }
+    let letters = &settings.dead_letters;
+    let file = letters.file.as_ref().map_or("no file".to_owned(), |file| file.display().to_string());
+    writeln!(out, "  dead letters: {} kept, {}/s of an agent, {file}", letters.kept, letters.per_second)?;
     if let Err(error) = settings.check_runnable() {
         writeln!(out, "  good for replays only: {error}")?;
     }

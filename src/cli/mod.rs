@@ -5,6 +5,8 @@
 
 mod check_config;
 mod control;
+mod dead_letters;
+mod dead_letters_args;
 mod decode;
 mod decode_args;
 mod fault_args;
@@ -28,6 +30,8 @@ mod soup_args;
 mod values;
 
 pub use check_config::check_config;
+pub use dead_letters::dead_letters;
+pub use dead_letters_args::DeadLettersArgs;
 pub use decode::decode;
 pub use decode_args::{DecodeArgs, DecodeForm};
 pub use fault_args::{Fault, FaultArgs};

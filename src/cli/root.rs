@@ -1,6 +1,6 @@
 //! The top of the command line: subcommands and what holds for all of them.
 
-use super::{DecodeArgs, GenerateArgs, ReplayArgs, RunArgs, SendArgs};
+use super::{DeadLettersArgs, DecodeArgs, GenerateArgs, ReplayArgs, RunArgs, SendArgs};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -44,6 +44,8 @@ pub enum Command {
     Send(SendArgs),
     /// Count what captures hold, by stream, line and message type.
     Decode(DecodeArgs),
+    /// List events that were accepted and not processed, from the files that they were written to.
+    DeadLetters(DeadLettersArgs),
     /// Write a made-up session as a capture, for machines that have none.
     Generate(GenerateArgs),
     /// Check a config file and say what it means, or where it is wrong.
@@ -86,7 +88,11 @@ impl Cli {
         let (name, checked) = match &self.command {
             Command::Replay(args) => ("replay", args.check()),
             Command::Send(args) => ("send", args.check()),
-            Command::Run(_) | Command::Decode(_) | Command::Generate(_) | Command::CheckConfig(_) => {
+            Command::Run(_)
+            | Command::Decode(_)
+            | Command::DeadLetters(_)
+            | Command::Generate(_)
+            | Command::CheckConfig(_) => {
                 return Ok(());
             }
         };

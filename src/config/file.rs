@@ -5,6 +5,7 @@
 
 use super::control_file::ControlTable;
 use super::integrity::IntegrityTable;
+use super::letters_file::LettersTable;
 use super::network_file::{ConnectTable, HostTable, ListenTable, NetworkTable};
 use super::recovery_file::RecoveryTable;
 use super::routing_file::{OverflowTable, TopicTable, WorkersTable};
@@ -50,6 +51,8 @@ pub(super) struct ConfigFile {
     pub(super) classes: BTreeMap<String, BTreeMap<String, Class>>,
     #[garde(dive)]
     pub(super) control: ControlTable,
+    #[garde(dive)]
+    pub(super) dead_letters: LettersTable,
     #[garde(dive)]
     pub(super) report: ReportTable,
     #[garde(dive)]
@@ -288,6 +291,7 @@ impl<'de> Deserialize<'de> for Endpoint {
 
 #[cfg(test)]
 mod tests {
+    use super::super::letters_file::DeadLetters;
     use super::*;
 
     const DOCUMENTED: &str = include_str!("../../config/appliance.toml");
@@ -353,6 +357,7 @@ mod tests {
         assert_eq!(file.threads.fifo_priority, Some(50));
         assert_eq!(file.classes.len(), 2);
         assert!(file.report.path.is_some() && file.report.plot.is_some());
+        assert!(DeadLetters::from(&file.dead_letters).file.is_some());
         assert!(file.pool.slots_64.is_some() && file.pool.slots_65536.is_some());
         assert!(file.listen[0].groups.is_some() && file.listen[0].receive_buffer_bytes.is_some());
         assert!(file.feed[0].recovery.as_ref().is_some_and(|recovery| recovery.local.is_some()));

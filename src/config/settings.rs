@@ -4,6 +4,7 @@ use super::control_file::ControlSettings;
 use super::error::{ConfigError, Finding, line_of, line_of_key};
 use super::file::{ConfigFile, FeedTable, InterfaceTable, LineTable};
 use super::integrity::Integrity;
+use super::letters_file::DeadLetters;
 use super::network_file::ListenTable;
 use super::network_settings::{self as network, Connector, HostSettings, Listener, NetworkSettings};
 use super::recovery_file::{RecoverySource, RecoveryTable};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub class_overrides: Vec<ClassOverride>,
     /// The control plane.
     pub control: ControlSettings,
+    /// Where events go that were not processed.
+    pub dead_letters: DeadLetters,
     /// The report and its company.
     pub report: ReportSettings,
     /// How a run ends.
@@ -324,6 +327,7 @@ impl Settings {
             threads: threads(file),
             class_overrides: class_overrides(file),
             control: ControlSettings::from(&file.control),
+            dead_letters: DeadLetters::from(&file.dead_letters),
             report: ReportSettings {
                 path: file.report.path.as_ref().map(PathBuf::from),
                 plot: file.report.plot.as_ref().map(PathBuf::from),

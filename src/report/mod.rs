@@ -10,6 +10,7 @@ mod decode;
 mod error;
 mod exit;
 mod json;
+mod letters;
 mod load;
 mod plot;
 mod pressure;
@@ -30,6 +31,10 @@ pub use decode::{CaptureFacts, CaptureFile, DecodeReport, TcpFacts};
 pub use error::ReportError;
 pub use exit::Exit;
 pub use json::{to_json, write_atomically, write_json};
+pub use letters::{
+    LettersReport, ReasonReport, explain_letters, letter_counts_table, letter_json, letter_row,
+    letter_row_head, letters_table,
+};
 pub use load::summarize_load;
 pub use plot::{latency_svg, write_plot};
 pub use pressure::{

@@ -1,6 +1,7 @@
-//! Where frames go: an interface, a UDP destination, nowhere; and where producers are remembered.
+//! Where frames go: an interface, a UDP destination, nowhere; where producers are remembered; and dead letters.
 
 mod batch;
+pub mod dead_letters;
 mod error;
 mod frame_sink;
 mod headers;
