@@ -13,7 +13,7 @@ use std::time::Duration;
 const WINDOW_S_MAX: u32 = 86_400;
 /// Fewer would not outlast a burst.
 const ENTRIES_MIN: u32 = 1_024;
-/// 2.25 GiB for each processor.
+/// 3 GiB for each processor.
 const ENTRIES_MAX: u32 = 1 << 26;
 const ATTEMPTS_MAX: u32 = 100;
 /// An hour.

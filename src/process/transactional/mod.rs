@@ -10,6 +10,8 @@ mod handler;
 mod identity;
 #[cfg(test)]
 mod model;
+#[cfg(test)]
+mod scenarios;
 mod transactions;
 mod wheel;
 
