@@ -35,6 +35,17 @@ struct Wrong(&'static str, usize, &'static [&'static str]);
 const WRONG: &[Wrong] = &[
     Wrong("[queues\n", 1, &["table"]),
     Wrong("[run]\ndrain = 1\n", 2, &["run.drain", "unknown field", "drain_deadline_s"]),
+    Wrong("[transactional]\nattempts = 0\n", 2, &["transactional.attempts", "0", "1 to 100"]),
+    Wrong(
+        "[transactional]\ndedup_entries_max = 100\n",
+        2,
+        &["transactional.dedup_entries_max", "100", "1024 to 67108864"],
+    ),
+    Wrong(
+        "[transactional]\nretry_first_ms = 50\nretry_max_ms = 20\n",
+        3,
+        &["transactional.retry_max_ms", "20", "50"],
+    ),
     Wrong("[[interfaces]]\nname = 'x'\n", 1, &["interfaces", "expected one of", "\"interface\""]),
     Wrong("[[interface]]\nqueues = 'all'\n", 1, &["interface[0]", "missing field \"name\""]),
     Wrong("[[interface]]\nname = 'x'\ndrive = 'poll'\n", 3, &["interface[0].drive", "\"poll\"", "busy-poll"]),

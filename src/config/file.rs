@@ -9,6 +9,7 @@ use super::letters_file::LettersTable;
 use super::network_file::{ConnectTable, HostTable, ListenTable, NetworkTable};
 use super::recovery_file::RecoveryTable;
 use super::routing_file::{OverflowTable, TopicTable, WorkersTable};
+use super::transactional_file::TransactionalTable;
 use super::validate as check;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Class, Protocol};
@@ -42,6 +43,8 @@ pub(super) struct ConfigFile {
     pub(super) topic: Vec<TopicTable>,
     #[garde(dive)]
     pub(super) workers: WorkersTable,
+    #[garde(dive)]
+    pub(super) transactional: TransactionalTable,
     #[garde(dive)]
     pub(super) pool: PoolTable,
     #[garde(dive)]

@@ -14,6 +14,7 @@ mod network_validate;
 mod recovery_file;
 mod routing_file;
 mod settings;
+mod transactional_file;
 mod validate;
 mod wishes;
 
@@ -28,6 +29,7 @@ pub use settings::{
     Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RunSettings, Settings,
     ThreadSettings,
 };
+pub use transactional_file::TransactionalSettings;
 pub use wishes::{
     AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, UringMode, ZeroCopyWish,
 };

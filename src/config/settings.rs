@@ -9,6 +9,7 @@ use super::network_file::ListenTable;
 use super::network_settings::{self as network, Connector, HostSettings, Listener, NetworkSettings};
 use super::recovery_file::{RecoverySource, RecoveryTable};
 use super::routing_file::{OverflowWishes, TopicClass, TopicTable, WorkerSettings};
+use super::transactional_file::TransactionalSettings;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use super::{network_validate, recovery_file, validate};
 use crate::event::{Class, Destination, Protocol};
@@ -49,6 +50,8 @@ pub struct Settings {
     pub topics: Vec<TopicClass>,
     /// Who processes the events of each class.
     pub workers: WorkerSettings,
+    /// The transactional processor.
+    pub transactional: TransactionalSettings,
     /// The event pool.
     pub pool: PoolSettings,
     /// Threads and what they are pinned to.
@@ -319,6 +322,7 @@ impl Settings {
             overflow: queues.overflow.wishes(),
             topics: file.topic.iter().map(topic).collect(),
             workers: WorkerSettings::from(&file.workers),
+            transactional: TransactionalSettings::from(&file.transactional),
             pool: PoolSettings {
                 slots: [file.pool.slots_64, file.pool.slots_192, file.pool.slots_1984, file.pool.slots_65536],
                 hugepages: file.pool.hugepages,

@@ -8,6 +8,7 @@ mod key;
 mod route;
 mod subject;
 mod topics;
+mod transactional;
 
 pub use classify::{ClassTable, WideKindsFull};
 pub use fate::Fate;
@@ -15,3 +16,6 @@ pub use key::{conflation_key, order_key};
 pub use route::{Route, Router, TopicsFull};
 pub use subject::Subject;
 pub use topics::{PatternError, TopicPattern};
+pub use transactional::{
+    Accepting, DedupWindow, EventId, Handler, HandlerError, TimingWheel, TransactionBook, Transactions,
+};

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is read of a payload is read by the decoder of its protocol; any bytes give an answer.
 
+use super::key;
 use crate::event::{Class, EventHeader, Protocol, ShardId};
 use crate::wire::native::NativeEvent;
 use crate::wire::{self, Entry};
@@ -45,5 +46,17 @@ impl<'a> Subject<'a> {
     #[inline]
     pub fn entries(&self, found: &mut impl FnMut(Entry)) {
         wire::entries(self.protocol(), self.header.kind, self.payload, found);
+    }
+
+    /// The key of what must be processed in the order in which it came: [`key::order_key`].
+    #[inline]
+    pub fn order_key(&self) -> u64 {
+        key::order_key(self.protocol(), self.header.stream, self.payload)
+    }
+
+    /// The key of events of which the newest may stand for all: [`key::conflation_key`].
+    #[inline]
+    pub fn conflation_key(&self) -> u64 {
+        key::conflation_key(self.protocol(), self.header.kind, self.header.stream, self.payload)
     }
 }

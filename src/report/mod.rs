@@ -19,6 +19,7 @@ mod run;
 mod streams;
 mod summary;
 mod text;
+mod transactional;
 mod tsv;
 
 pub use books::{
@@ -45,4 +46,5 @@ pub use run::{HotPath, Latencies, Report, ReportInput};
 pub use streams::{LineReport, NamedLine, NamedStream, StreamReport};
 pub use summary::{summarize, summarize_decode};
 pub use text::Style;
+pub use transactional::{AttemptsReport, DeadTransactions, TransactionalReport, WindowReport};
 pub use tsv::tab_separated;
