@@ -195,7 +195,12 @@ fn what_does_not_balance_is_named_and_fails() {
     assert_eq!(report.exit_code(), Exit::Unbalanced);
     let summary = summarize(&report, Style::PLAIN);
     assert!(summary.contains("DOES NOT BALANCE"), "{summary}");
-    assert!(summary.contains("events accepted = delivered + deduplicated + dead-lettered + shed + in flight: 9 against 8"), "{summary}");
+    assert!(
+        summary.contains(
+            "events accepted = delivered + deduplicated + dead-lettered + shed + in flight: 9 against 8"
+        ),
+        "{summary}"
+    );
 
     let mut lost_sequence = input();
     lost_sequence.streams[0].book.seen = 8;

@@ -7,6 +7,7 @@ use super::integrity::IntegrityTable;
 use super::network_file::{ConnectTable, HostTable, ListenTable, NetworkTable};
 use super::recovery_file::RecoveryTable;
 use super::validate as check;
+use super::windows_file::BatchTable;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Class, Protocol};
 use garde::Validate;
@@ -42,6 +43,8 @@ pub(super) struct ConfigFile {
     // By protocol name: a string, since the path of an error can show no key of another type.
     #[garde(skip)]
     pub(super) classes: BTreeMap<String, BTreeMap<String, Class>>,
+    #[garde(dive)]
+    pub(super) batch: BatchTable,
     #[garde(dive)]
     pub(super) report: ReportTable,
     #[garde(dive)]

@@ -12,6 +12,7 @@ mod network_validate;
 mod recovery_file;
 mod settings;
 mod validate;
+mod windows_file;
 mod wishes;
 
 pub use error::{ConfigError, Finding};
@@ -22,6 +23,7 @@ pub use settings::{
     Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RunSettings, Settings,
     ThreadSettings,
 };
+pub use windows_file::{EntryWish, FeedPlace, KeysFullWish, WindowDefinition, WindowGroup, WindowSettings};
 pub use wishes::{
     AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, UringMode, ZeroCopyWish,
 };

@@ -6,6 +6,7 @@ use super::integrity::Integrity;
 use super::network_file::ListenTable;
 use super::network_settings::{self as network, Connector, HostSettings, Listener, NetworkSettings};
 use super::recovery_file::{RecoverySource, RecoveryTable};
+use super::windows_file::WindowSettings;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use super::{network_validate, recovery_file, validate};
 use crate::event::{Class, Destination, Protocol};
@@ -46,6 +47,8 @@ pub struct Settings {
     pub threads: ThreadSettings,
     /// Message types that go to another queue than their protocol's table says.
     pub class_overrides: Vec<ClassOverride>,
+    /// What the batch processor adds up.
+    pub windows: WindowSettings,
     /// The report and its company.
     pub report: ReportSettings,
     /// How a run ends.
@@ -212,6 +215,7 @@ impl Settings {
             return Err(ConfigError::Invalid { file: origin.to_owned(), findings });
         }
         file.listen.iter_mut().for_each(ListenTable::complete);
+        file.batch.complete();
         file.feed.iter_mut().filter_map(|feed| feed.recovery.as_mut()).for_each(RecoveryTable::complete);
         Ok(Settings::typed(&file, origin))
     }
@@ -308,6 +312,7 @@ impl Settings {
             },
             threads: threads(file),
             class_overrides: class_overrides(file),
+            windows: WindowSettings::typed(file),
             report: ReportSettings {
                 path: file.report.path.as_ref().map(PathBuf::from),
                 plot: file.report.plot.as_ref().map(PathBuf::from),

@@ -6,6 +6,7 @@ use super::error::{Finding, line_of_key};
 use super::file::{ConfigFile, Endpoint, FeedTable, InterfaceTable, LineTable};
 use super::network_validate;
 use super::recovery_file;
+use super::windows_file;
 use super::wishes::{AttachWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Destination, Protocol};
 use crate::limits::{self, LANES_PER_SHARD_MAX, LINES_MAX, SLOT_PAYLOAD_BYTES};
@@ -201,6 +202,7 @@ pub(super) fn findings(file: &ConfigFile, text: &str) -> Vec<Finding> {
     lines_and_interfaces(file, &mut found);
     network_validate::together(file, &mut found);
     recovery_file::together(file, &mut found);
+    windows_file::together(file, &mut found);
     cpus_fit_shards(file, &mut found);
     classes_name_types(file, &mut found);
     located(found, text)

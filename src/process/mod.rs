@@ -6,6 +6,7 @@ mod classify;
 mod fate;
 mod subject;
 mod topics;
+pub mod windows;
 
 pub use classify::{ClassTable, WideKindsFull};
 pub use fate::Fate;

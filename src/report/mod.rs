@@ -18,6 +18,7 @@ mod streams;
 mod summary;
 mod text;
 mod tsv;
+mod windows;
 
 pub use books::{
     ConnectionsReport, Counts, EventsReport, FramesReport, KernelReport, LedgerReport, MessagesReport,
@@ -37,3 +38,4 @@ pub use streams::{LineReport, NamedLine, NamedStream, StreamReport};
 pub use summary::{summarize, summarize_decode};
 pub use text::Style;
 pub use tsv::tab_separated;
+pub use windows::{WindowReport, WindowsReport};
