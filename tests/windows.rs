@@ -82,6 +82,8 @@ struct Shape {
 struct Reference {
     newest: u64,
     watermark: u64,
+    /// The millisecond up to which windows were looked through, as none ends in the middle of one.
+    looked: u64,
     /// By key and start, everything.
     items: BTreeMap<(String, u64), Vec<Item>>,
     /// As they were when they closed.
@@ -143,6 +145,10 @@ impl Reference {
     }
 
     fn close(&mut self, shape: Shape) {
+        if self.looked == self.watermark / MS {
+            return;
+        }
+        self.looked = self.watermark / MS;
         for (key, items) in &self.items {
             if key.1 + shape.length <= self.watermark && !self.closed.contains_key(key) {
                 // One that came into being as a correction never closes.
