@@ -136,6 +136,34 @@ pub const LETTER_RING_BYTES: usize = 2 << 20;
 
 /// Bytes that the dead letters that are kept in memory may take, however many they may be.
 pub const LETTERS_KEPT_BYTES_MAX: usize = 64 << 20;
+/// Window definitions of the batch processor: which of them an event belongs to is looked up one by one.
+pub const WINDOW_DEFINITIONS_MAX: usize = 16;
+
+/// Keys (topics or symbols) that one definition can be configured to tell apart at a time; the default is 4,096, half of
+/// the symbols of the US stock market's feeds.
+pub const WINDOW_KEYS_MAX: usize = 65_536;
+
+/// Panes that one key of a definition may have: a minute that slides by 100 ms has 612.
+pub const WINDOW_PANES_MAX: usize = 1_024;
+
+/// Bytes that the panes of one definition may take; they are set aside at boot, and touched by keys that come.
+pub const WINDOW_BYTES_MAX: usize = 1 << 30;
+
+/// Bytes of a pane, its sketch aside.
+pub const WINDOW_PANE_BYTES: usize = 192;
+
+/// Buckets of a quantile sketch, 8 bytes each: prices of a window stay within 0.01 %, values over three powers of ten
+/// within 2.6 %.
+pub const SKETCH_BUCKETS: usize = 256;
+
+/// Quantiles of one definition.
+pub const QUANTILES_MAX: usize = 4;
+
+/// Bytes of a topic's name that a closed window carries.
+pub const WINDOW_TOPIC_BYTES: usize = 64;
+
+/// Closed windows that wait to be taken by a thread off the hot path: all keys of four full definitions, 8 MiB.
+pub const WINDOWS_CLOSED_MAX: usize = 16_384;
 
 /// VLAN tags that are stripped (802.1Q, 802.1ad).
 pub const VLAN_TAGS_MAX: usize = 2;

@@ -539,3 +539,74 @@ fn a_run_needs_an_interface_and_a_feed() {
     let message = settings.check_runnable().expect_err("nothing to receive").to_string();
     assert!(message.contains("[[feed]]"), "{message}");
 }
+
+const TOPICS: &str = "[[batch.window]]\nname = 'w'\ngroup_by = 'topic'\n";
+const TRADES: &str = "[[batch.window]]\nname = 'w'\ngroup_by = 'symbol'\n";
+
+/// A table that is right, a line that makes it wrong, and what the message says.
+const WRONG_WINDOWS: &[(&str, &str, &[&str])] = &[
+    ("[batch]\n", "future_ms = 3600001", &["batch.future_ms", "0 to 3600000 milliseconds"]),
+    (TOPICS, "topics = []", &["batch.window[0].topics", "0 topics", "[\"*\"]"]),
+    (TOPICS, "topics = ['a*b']", &["batch.window[0].topics", "a*b", "host.*"]),
+    (TOPICS, "value_key = 'a=b'", &["batch.window[0].value_key", "a=b", "busy_pct"]),
+    (TOPICS, "protocols = []", &["batch.window[0].protocols", "group_by = \"symbol\""]),
+    (TOPICS, "entries = ['trade']", &["batch.window[0].entries", "group_by = \"symbol\""]),
+    (TRADES, "topics = ['*']", &["batch.window[0].topics", "group_by = \"topic\""]),
+    (TRADES, "value_key = ''", &["batch.window[0].value_key", "group_by = \"topic\""]),
+    (TRADES, "protocols = ['native']", &["batch.window[0].protocols", "native", "iex-tp"]),
+    (TRADES, "entries = []", &["batch.window[0].entries", "empty", "execute"]),
+    (TRADES, "entries = ['quote']", &["batch.window[0].entries", "quote", "trade"]),
+    (TRADES, "feeds = ['nobody']", &["batch.window[0].feeds", "nobody"]),
+    (TRADES, "kind = 'session'", &["batch.window[0].kind", "session", "tumbling"]),
+    (TRADES, "length_ms = 0", &["batch.window[0].length_ms", "1 to 86400000"]),
+    (TRADES, "slide_ms = 1000", &["batch.window[0].slide_ms", "kind = \"sliding\""]),
+    (TRADES, "correction_ms = 1000", &["batch.window[0].correction_ms", "late = \"correct\""]),
+    (TRADES, "late = 'drop'", &["batch.window[0].late", "drop", "dead-letter"]),
+    (TRADES, "lateness_ms = 3600001", &["batch.window[0].lateness_ms", "0 to 3600000"]),
+    (TRADES, "lateness_ms = 3600000\nlength_ms = 1000", &["batch.window[0].length_ms", "3603 panes"]),
+    (TRADES, "keys_max = 65537", &["batch.window[0].keys_max", "1 to 65536 keys"]),
+    (TRADES, "keys_max = 65536\nlateness_ms = 100000", &["keys_max", "1024 MiB", "quantiles = []"]),
+    (TRADES, "quantiles = [1.5]", &["batch.window[0].quantiles", "1.5", "0.99"]),
+    (
+        TRADES,
+        "quantiles = [0.1, 0.2, 0.3, 0.4, 0.5]",
+        &["batch.window[0].quantiles", "5 quantiles", "up to 4"],
+    ),
+];
+
+#[test]
+fn wrong_windows_are_refused_by_key_and_value() {
+    for (right, wrong, words) in WRONG_WINDOWS {
+        Settings::from_text(right, "right.toml").unwrap_or_else(|error| panic!("{error}"));
+        let message = message(&format!("{right}{wrong}\n"));
+        assert!(message.starts_with("wrong.toml:") && message.contains("sluice check-config"), "{message}");
+        for word in *words {
+            assert!(message.contains(word), "no '{word}' in: {message}");
+        }
+    }
+    expect(&format!("{TOPICS}{TRADES}"), 5, &["batch.window[1].name", "batch.window[0].name"]);
+    let sliding = format!("{TRADES}kind = 'sliding'\n");
+    assert!(message(&sliding).contains("slide_ms = 1000"));
+    expect(&format!("{sliding}slide_ms = 6000\n"), 5, &["slide_ms", "is 6000", "length_ms, which is 5000"]);
+}
+
+#[test]
+fn windows_are_there_unless_others_or_none_are_asked_for() {
+    let windows = |text: &str| Settings::from_text(text, "right.toml").expect("is right").windows;
+    let names = |text: &str| windows(text).definitions.into_iter().map(|d| d.name).collect::<Vec<_>>();
+    assert_eq!(names(""), ["topics", "trades"]);
+    assert_eq!(names("[batch]\nfuture_ms = 5\n"), ["topics", "trades"]);
+    assert_eq!(names(TRADES), ["w"]);
+    assert!(names("[batch]\nwindow = []\n").is_empty());
+    let spelled = format!("{TRADES}entries = ['trade']\nlength_ms = 5000\n");
+    let hash = |text: &str| Settings::from_text(text, "right.toml").expect("is right").config_hash();
+    assert_eq!(hash(TRADES), hash(&spelled));
+
+    // Feeds have one index everywhere, listeners one in their shard.
+    let feed = format!("{FEED}lines = [{{ name = 'A', destination = '1.2.3.4:9' }}]\n");
+    let text = format!("{feed}{UDP}shard = 1\n{TCP}[threads]\nshards = 2\n{TRADES}feeds = ['f', 'd', 'l']\n");
+    let windows = windows(&text);
+    let places: Vec<_> =
+        windows.definitions[0].feeds.iter().map(|place| (place.shard.map(|s| s.0), place.index)).collect();
+    assert_eq!((windows.feeds, places), (1, vec![(None, 0), (Some(1), 1), (Some(0), 1)]));
+}

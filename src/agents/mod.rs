@@ -11,6 +11,7 @@ mod partition;
 mod processor;
 mod shard;
 mod tally;
+mod window_way;
 
 pub use inlets::Inlets;
 pub use notices::{NoticePort, NoticeReader, notice_way};
@@ -21,3 +22,4 @@ pub use partition::{
 pub use processor::{ProcessorAgent, ProcessorReport, processor_agent};
 pub use shard::{Shard, ShardReport, shard_name};
 pub use tally::Tally;
+pub use window_way::{WindowPort, WindowReader, window_way};

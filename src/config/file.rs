@@ -11,6 +11,7 @@ use super::recovery_file::RecoveryTable;
 use super::routing_file::{OverflowTable, TopicTable, WorkersTable};
 use super::transactional_file::TransactionalTable;
 use super::validate as check;
+use super::windows_file::BatchTable;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Class, Protocol};
 use garde::Validate;
@@ -56,6 +57,8 @@ pub(super) struct ConfigFile {
     pub(super) control: ControlTable,
     #[garde(dive)]
     pub(super) dead_letters: LettersTable,
+    #[garde(dive)]
+    pub(super) batch: BatchTable,
     #[garde(dive)]
     pub(super) report: ReportTable,
     #[garde(dive)]

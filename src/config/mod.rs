@@ -16,6 +16,7 @@ mod routing_file;
 mod settings;
 mod transactional_file;
 mod validate;
+mod windows_file;
 mod wishes;
 
 pub use control_file::{ControlSettings, OnKill};
@@ -30,6 +31,7 @@ pub use settings::{
     ThreadSettings,
 };
 pub use transactional_file::TransactionalSettings;
+pub use windows_file::{EntryWish, FeedPlace, KeysFullWish, WindowDefinition, WindowGroup, WindowSettings};
 pub use wishes::{
     AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, UringMode, ZeroCopyWish,
 };

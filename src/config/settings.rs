@@ -10,6 +10,7 @@ use super::network_settings::{self as network, Connector, HostSettings, Listener
 use super::recovery_file::{RecoverySource, RecoveryTable};
 use super::routing_file::{OverflowWishes, TopicClass, TopicTable, WorkerSettings};
 use super::transactional_file::TransactionalSettings;
+use super::windows_file::WindowSettings;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use super::{network_validate, recovery_file, validate};
 use crate::event::{Class, Destination, Protocol};
@@ -62,6 +63,8 @@ pub struct Settings {
     pub control: ControlSettings,
     /// Where events go that were not processed.
     pub dead_letters: DeadLetters,
+    /// What the batch processor adds up.
+    pub windows: WindowSettings,
     /// The report and its company.
     pub report: ReportSettings,
     /// How a run ends.
@@ -230,6 +233,7 @@ impl Settings {
             return Err(ConfigError::Invalid { file: origin.to_owned(), findings });
         }
         file.listen.iter_mut().for_each(ListenTable::complete);
+        file.batch.complete();
         file.feed.iter_mut().filter_map(|feed| feed.recovery.as_mut()).for_each(RecoveryTable::complete);
         Ok(Settings::typed(&file, origin))
     }
@@ -332,6 +336,7 @@ impl Settings {
             class_overrides: class_overrides(file),
             control: ControlSettings::from(&file.control),
             dead_letters: DeadLetters::from(&file.dead_letters),
+            windows: WindowSettings::typed(file),
             report: ReportSettings {
                 path: file.report.path.as_ref().map(PathBuf::from),
                 plot: file.report.plot.as_ref().map(PathBuf::from),

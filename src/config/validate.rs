@@ -5,6 +5,7 @@
 use super::error::{Finding, line_of_key};
 use super::file::{ConfigFile, Endpoint, FeedTable, InterfaceTable, LineTable};
 use super::network_validate;
+use super::windows_file;
 use super::wishes::{AttachWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use super::{recovery_file, routing_file, transactional_file};
 use crate::event::{Destination, Protocol};
@@ -203,6 +204,7 @@ pub(super) fn findings(file: &ConfigFile, text: &str) -> Vec<Finding> {
     recovery_file::together(file, &mut found);
     routing_file::together(file, &mut found);
     transactional_file::together(file, &mut found);
+    windows_file::together(file, &mut found);
     cpus_fit_shards(file, &mut found);
     classes_name_types(file, &mut found);
     located(found, text)

@@ -9,6 +9,7 @@ mod route;
 mod subject;
 mod topics;
 mod transactional;
+pub mod windows;
 
 pub use classify::{ClassTable, WideKindsFull};
 pub use fate::Fate;

@@ -21,6 +21,7 @@ mod summary;
 mod text;
 mod transactional;
 mod tsv;
+mod windows;
 
 pub use books::{
     ConnectionsReport, Counts, EventsReport, FramesReport, KernelReport, LedgerReport, MessagesReport,
@@ -46,5 +47,6 @@ pub use run::{HotPath, Latencies, Report, ReportInput};
 pub use streams::{LineReport, NamedLine, NamedStream, StreamReport};
 pub use summary::{summarize, summarize_decode};
 pub use text::Style;
-pub use transactional::{AttemptsReport, DeadTransactions, TransactionalReport, WindowReport};
+pub use transactional::{AttemptsReport, DeadTransactions, IdempotencyReport, TransactionalReport};
 pub use tsv::tab_separated;
+pub use windows::{WindowReport, WindowsReport};

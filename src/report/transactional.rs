@@ -21,7 +21,7 @@ pub struct TransactionalReport {
     /// The most that did at a time, of one processor.
     pub parked_high_water: u64,
     /// The idempotency windows.
-    pub window: WindowReport,
+    pub window: IdempotencyReport,
     /// Whether each event is accounted for.
     pub balanced: bool,
 }
@@ -54,7 +54,7 @@ pub struct AttemptsReport {
 
 /// The idempotency windows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct WindowReport {
+pub struct IdempotencyReport {
     /// Ids that are remembered.
     pub entries: u64,
     /// Ids that were forgotten when their time was over.
@@ -83,7 +83,7 @@ impl From<&TransactionBook> for TransactionalReport {
             },
             parked: book.parked,
             parked_high_water: book.parked_high_water,
-            window: WindowReport {
+            window: IdempotencyReport {
                 entries: book.window_entries,
                 expired: book.ids_expired,
                 evicted_early: book.ids_evicted_early,
