@@ -12,6 +12,9 @@ mod network_settings;
 mod network_validate;
 mod recovery_file;
 mod routing_file;
+mod rule;
+mod rules_check;
+mod rules_file;
 mod settings;
 mod validate;
 mod wishes;
@@ -22,6 +25,12 @@ pub use integrity::{DeliveryWish, Integrity};
 pub use network_settings::{Connector, HostSettings, ListenSource, Listener, NetworkSettings};
 pub use recovery_file::{RecoveryProtocol, RecoverySource};
 pub use routing_file::{OverflowWishes, TopicClass, WorkerSettings};
+pub use rule::{
+    KeyBy, Measure, NumberField, NumberOp, Predicate, Rule, RuleAction, RuleMatch, RuleWindow, Severity,
+    SourceKind, Symbol, TextField, TextOp,
+};
+pub use rules_check::ACTION_NAMES;
+pub use rules_file::RuleSet;
 pub use settings::{
     Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RunSettings, Settings,
     ThreadSettings,

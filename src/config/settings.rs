@@ -12,7 +12,7 @@ use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, Threa
 use super::{network_validate, recovery_file, validate};
 use crate::event::{Class, Destination, Protocol};
 use crate::limits::SLOT_PAYLOAD_BYTES;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -404,6 +404,11 @@ fn class_overrides(file: &ConfigFile) -> Vec<ClassOverride> {
 }
 
 fn parse(text: &str, origin: &str) -> Result<ConfigFile, ConfigError> {
+    parse_as(text, origin)
+}
+
+/// Parses a file of any shape; an error says in which line.
+pub(super) fn parse_as<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigError> {
     let failed = |key: String, line, problem: &str| {
         let finding = Finding { key, line, problem: problem.replace('`', "\"") };
         ConfigError::Parse { file: origin.to_owned(), finding }
@@ -414,7 +419,7 @@ fn parse(text: &str, origin: &str) -> Result<ConfigFile, ConfigError> {
     // A track of our own, so that the path is at hand whatever the error is.
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(document, &mut track);
-    ConfigFile::deserialize(tracked).map_err(|error| {
+    T::deserialize(tracked).map_err(|error| {
         let path = track.path().to_string();
         let key = if path == "." { String::new() } else { path };
         let line = line_of_span(&error).or_else(|| line_of_key(text, &key));

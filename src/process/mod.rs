@@ -9,6 +9,8 @@ mod route;
 mod subject;
 mod topics;
 
+pub mod rules;
+
 pub use classify::{ClassTable, WideKindsFull};
 pub use fate::Fate;
 pub use key::{conflation_key, order_key};

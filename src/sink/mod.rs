@@ -1,4 +1,4 @@
-//! Where frames go: an interface, a UDP destination, nowhere; and where producers are remembered.
+//! Where frames go: an interface, a UDP destination, nowhere; where alerts are posted; and where producers are remembered.
 
 mod batch;
 mod error;
@@ -8,6 +8,7 @@ mod null;
 mod packet;
 mod producer_file;
 mod udp;
+mod webhook;
 mod xdp;
 
 pub use error::SinkError;
@@ -17,4 +18,5 @@ pub use null::NullSink;
 pub use packet::PacketSink;
 pub use producer_file::{ProducerFile, ProducerFileError};
 pub use udp::{UdpOptions, UdpSink};
+pub use webhook::{WebhookCounts, WebhookSettings, Webhooks};
 pub use xdp::XdpSink;
