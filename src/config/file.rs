@@ -8,6 +8,7 @@ use super::integrity::IntegrityTable;
 use super::network_file::{ConnectTable, HostTable, ListenTable, NetworkTable};
 use super::recovery_file::RecoveryTable;
 use super::routing_file::{OverflowTable, TopicTable, WorkersTable};
+use super::rules_settings::RulesTable;
 use super::validate as check;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use crate::event::{Class, Protocol};
@@ -50,6 +51,8 @@ pub(super) struct ConfigFile {
     pub(super) classes: BTreeMap<String, BTreeMap<String, Class>>,
     #[garde(dive)]
     pub(super) control: ControlTable,
+    #[garde(dive)]
+    pub(super) rules: RulesTable,
     #[garde(dive)]
     pub(super) report: ReportTable,
     #[garde(dive)]
@@ -352,6 +355,7 @@ mod tests {
         let file = all_keys();
         assert_eq!(file.threads.fifo_priority, Some(50));
         assert_eq!(file.classes.len(), 2);
+        assert!(file.rules.file.is_some());
         assert!(file.report.path.is_some() && file.report.plot.is_some());
         assert!(file.pool.slots_64.is_some() && file.pool.slots_65536.is_some());
         assert!(file.listen[0].groups.is_some() && file.listen[0].receive_buffer_bytes.is_some());

@@ -15,6 +15,7 @@ mod routing_file;
 mod rule;
 mod rules_check;
 mod rules_file;
+mod rules_settings;
 mod settings;
 mod validate;
 mod wishes;
@@ -31,9 +32,10 @@ pub use rule::{
 };
 pub use rules_check::ACTION_NAMES;
 pub use rules_file::RuleSet;
+pub use rules_settings::RulesSettings;
 pub use settings::{
-    Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RunSettings, Settings,
-    ThreadSettings,
+    Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RulesSettings,
+    RunSettings, Settings, ThreadSettings,
 };
 pub use wishes::{
     AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, UringMode, ZeroCopyWish,

@@ -229,3 +229,139 @@ impl<'de> Deserialize<'de> for Written {
         deserializer.deserialize_any(WrittenVisitor)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::rule::{Predicate, Symbol};
+    use super::*;
+
+    #[test]
+    fn the_example_is_right_and_exact() {
+        let set =
+            RuleSet::from_text(include_str!("../../config/rules-example.toml"), "example").expect("is right");
+        assert_eq!(set.rules.len(), 7);
+        let of = |id: &str| set.rules.iter().find(|rule| rule.id == id).expect("is there");
+        let jump = of("price-jump");
+        assert_eq!((jump.cooldown_ns, jump.keys()), (10_000_000_000, 12));
+        assert_eq!(jump.matching.symbols[0], Symbol::Name(*b"SPY     "));
+        assert_eq!(jump.actions[1], RuleAction::Publish("prices".to_owned()));
+        let Predicate::Number { value, .. } = &of("bid-falls").predicates[1] else { panic!("a number") };
+        assert_eq!(*value, Decimal::new(-1, 2));
+        assert!(!of("emergency-stop").enabled && of("iex-large-trade").keys() == 0);
+        assert!(set.state_bytes() > 0);
+        assert_eq!(RuleSet::from_text("", "nothing").expect("is right").rules, []);
+    }
+
+    /// What follows the id, the line that is told, and what else.
+    const WRONG: &[(&str, usize, &[&str])] = &[
+        ("colour = 'red'", 3, &["rule[0].colour", "unknown field", "cooldown_seconds", "rule \"a\""]),
+        ("severity = 'fatal'", 3, &["rule[0].severity", "fatal", "critical", "rule \"a\""]),
+        ("match = { types = ['T'] }", 3, &["match.types", "without protocol", "rule \"a\""]),
+        (
+            "match = { protocol = 'iex-tp', types = ['TT'] }",
+            3,
+            &["match.types[0]", "\"TT\"", "no message type of iex-tp"],
+        ),
+        ("match = { feed = 'a*b' }", 3, &["match.feed", "star"]),
+        ("match = { symbols = ['TOOLONGNAME'] }", 3, &["match.symbols[0]", "TOOLONGNAME", "1 to 8"]),
+        ("match = { symbols = [-1] }", 3, &["match.symbols[0]", "-1"]),
+        ("match = { topic = 'x', symbols = [1] }", 3, &["rule[0].match", "topic", "entry"]),
+        ("match = { topic = 'x', protocol = 'fix' }", 3, &["match.protocol", "only native frames"]),
+        (
+            "match = { protocol = 'ice-impact' }\npredicates = [{ field = 'price', op = '>', value = 1 }]",
+            3,
+            &["match.protocol", "ice-impact"],
+        ),
+        (
+            "predicates = [{ field = 'colour', op = '==', value = 1 }]",
+            3,
+            &["predicates[0].field", "colour", "notional"],
+        ),
+        (
+            "predicates = [{ field = 'price', op = 'contains', value = 1 }]",
+            3,
+            &["predicates[0].op", "contains", "<="],
+        ),
+        (
+            "predicates = [{ field = 'price', op = '>', value = 'dear' }]",
+            3,
+            &["predicates[0].value", "dear", "decimal"],
+        ),
+        (
+            "predicates = [{ field = 'price', op = '>', value = 1.2345678901234567 }]",
+            3,
+            &["predicates[0].value", "in quotes"],
+        ),
+        (
+            "predicates = [{ field = 'side', op = '==', value = 'left' }]",
+            3,
+            &["predicates[0].value", "left", "sell"],
+        ),
+        (
+            "predicates = [{ field = 'action', op = 'contains', value = 'trade' }]",
+            3,
+            &["predicates[0].value", "== or !="],
+        ),
+        (
+            "predicates = [{ field = 'topic', measure = 'change', op = '==', value = 'x' }]",
+            3,
+            &["predicates[0].measure", "a text has none"],
+        ),
+        (
+            "predicates = [{ field = 'topic', op = '==', value = 5 }]",
+            3,
+            &["predicates[0].value", "in quotes"],
+        ),
+        ("window = { count = 0, seconds = 1 }", 3, &["window.count", "is 0", "1 to 4096"]),
+        ("window = { count = 5, seconds = 0 }", 3, &["window.seconds", "is 0", "604800"]),
+        ("window = { count = 5, seconds = '0.0000000001' }", 3, &["window.seconds", "nanosecond"]),
+        ("cooldown_seconds = -1", 3, &["cooldown_seconds", "-1"]),
+        ("keys_max = 70000", 3, &["keys_max", "70000", "65536"]),
+        ("actions = [{ webhook = 'ftp://x' }]", 3, &["actions[0]", "ftp://x", "https://"]),
+        ("actions = ['shout']", 3, &["actions[0]", "shout", "kill_switch"]),
+        (
+            "window = { count = 4096, seconds = 1 }\nkeys_max = 65536",
+            1,
+            &["1073741824", "keys_max", "\"a\"", "65536 keys"],
+        ),
+        ("[[rule]]\nid = 'a'", 4, &["rule[1].id", "rule[0]"]),
+    ];
+
+    #[test]
+    fn every_wrong_rule_is_told_with_its_line_and_what_is_allowed() {
+        for (text, line, words) in WRONG {
+            let text = format!("[[rule]]\nid = 'a'\n{text}\n");
+            let error = RuleSet::from_text(&text, "rules.toml").expect_err(&text).to_string();
+            assert!(error.starts_with(&format!("rules.toml:{line}: ")), "{text}\n{error}");
+            for word in *words {
+                assert!(error.contains(word), "no {word:?} in {error}");
+            }
+        }
+        let many = "[[rule]]\nid = 'x'\n".repeat(4_097);
+        let error = RuleSet::from_text(&many, "r").expect_err("too many").to_string();
+        assert!(error.contains("4097 rules; allowed: up to 4096"), "{error}");
+        let missing = RuleSet::load("/nonexistent/rules.toml").expect_err("is not there").to_string();
+        assert!(missing.contains("/nonexistent/rules.toml: cannot read the rules file"), "{missing}");
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let text = "[[rule]]\nid = 'a'\nkeys_max = 0\ncooldown_seconds = -5\n[[rule]]\nid = ''\n";
+        let error = RuleSet::from_text(text, "r").expect_err("is wrong").to_string();
+        for word in ["r:3:", "r:4:", "r:6:"] {
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn actions_have_the_names_of_the_wire_vocabulary() {
+        use crate::config::ACTION_NAMES;
+        assert_eq!(ACTION_NAMES.len(), 8);
+        for name in ACTION_NAMES {
+            let text = format!(
+                "[[rule]]\nid = 'a'\npredicates = [{{ field = 'action', op = '==', value = '{name}' }}]\n"
+            );
+            assert!(RuleSet::from_text(&text, "r").is_ok());
+        }
+    }
+}

@@ -8,6 +8,7 @@ use super::network_file::ListenTable;
 use super::network_settings::{self as network, Connector, HostSettings, Listener, NetworkSettings};
 use super::recovery_file::{RecoverySource, RecoveryTable};
 use super::routing_file::{OverflowWishes, TopicClass, TopicTable, WorkerSettings};
+use super::rules_settings::RulesSettings;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use super::{network_validate, recovery_file, validate};
 use crate::event::{Class, Destination, Protocol};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub class_overrides: Vec<ClassOverride>,
     /// The control plane.
     pub control: ControlSettings,
+    /// Alert rules.
+    pub rules: RulesSettings,
     /// The report and its company.
     pub report: ReportSettings,
     /// How a run ends.
@@ -324,6 +327,7 @@ impl Settings {
             threads: threads(file),
             class_overrides: class_overrides(file),
             control: ControlSettings::from(&file.control),
+            rules: RulesSettings::from(&file.rules),
             report: ReportSettings {
                 path: file.report.path.as_ref().map(PathBuf::from),
                 plot: file.report.plot.as_ref().map(PathBuf::from),
