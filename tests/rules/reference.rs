@@ -81,6 +81,7 @@ pub(crate) struct Reference {
     rules: Vec<Table>,
     places: Vec<(String, bool)>,
     memory: Vec<BTreeMap<String, Memory>>,
+    of_entries: Vec<bool>,
     seen: u64,
 }
 
@@ -250,7 +251,11 @@ impl Reference {
             list(Some(&file), "rule").iter().map(|rule| rule.as_table().expect("a table").clone()).collect();
         let memory = rules.iter().map(|_| BTreeMap::new()).collect();
         let places = places.iter().map(|(name, is_inlet)| ((*name).to_owned(), *is_inlet)).collect();
-        Reference { rules, places, memory, seen: 0 }
+        let of_entries = Vec::new();
+        let mut reference = Reference { rules, places, memory, of_entries, seen: 0 };
+        reference.of_entries =
+            (0..reference.rules.len()).map(|index| reference.is_of_entries(index)).collect();
+        reference
     }
 
     pub(crate) fn ids(&self) -> Vec<String> {
@@ -264,7 +269,7 @@ impl Reference {
         sluice::wire::entries(protocol, event.header.kind, &event.payload, &mut |entry| entries.push(entry));
         let mut fired = Vec::new();
         for index in 0..self.rules.len() {
-            if self.is_of_entries(index) {
+            if self.of_entries[index] {
                 for entry in &entries {
                     fired.extend(self.judge(index, event, Some(entry)));
                 }
@@ -334,11 +339,11 @@ impl Reference {
     }
 
     fn judge(&mut self, index: usize, event: &Event, entry: Option<&Entry>) -> Option<Fired> {
-        let rule = self.rules[index].clone();
-        let enabled = rule.get("enabled").is_none_or(|enabled| enabled.as_bool() == Some(true));
+        let enabled = self.rules[index].get("enabled").is_none_or(|enabled| enabled.as_bool() == Some(true));
         if !enabled || !self.matches(index, event, entry) {
             return None;
         }
+        let rule = self.rules[index].clone();
         let (changes, plain): (Vec<Table>, Vec<Table>) =
             self.predicates(index).into_iter().partition(is_change);
         if !plain.iter().all(|predicate| holds(event, entry, predicate)) {
