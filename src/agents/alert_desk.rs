@@ -181,7 +181,7 @@ impl AlertDesk {
             "set": alert.version,
             "event_ns": alert.event_ns,
             "evaluated_ns": alert.now_ns,
-            "feed": self.places.name(alert.shard, alert.feed),
+            "feed": self.places.name(alert.feed),
             "shard": alert.shard.0,
             "stream": alert.stream,
             "epoch": alert.epoch,
@@ -292,7 +292,7 @@ mod tests {
         let text = "[[rule]]\nid = 'a'\nname = 'jump'\nactions = ['log', { publish = 'jumps' }, { webhook = 'http://h/' }]\n\
                     [[rule]]\nid = 'b'\n";
         let set = RuleSet::from_text(text, "r").expect("is right");
-        let mut desk = AlertDesk::new(Places::new(vec!["iex".to_owned()], Vec::new()), None);
+        let mut desk = AlertDesk::new(Places::new(vec!["iex".to_owned()], 1), None);
         desk.know(1, Arc::new(set.rules));
         desk
     }

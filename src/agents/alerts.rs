@@ -4,7 +4,7 @@
 //! Invariant: telling never waits and never allocates; what finds no place is counted, and has set the kill switch all the
 //! same.
 
-use crate::ledger::Knobs;
+use crate::ledger::{KilledBy, Knobs};
 use crate::limits::ALERTS_MAX;
 use crate::process::rules::Alert;
 use rtrb::{Consumer, Producer, RingBuffer};
@@ -37,7 +37,7 @@ impl AlertPort {
     #[inline]
     pub fn tell(&mut self, alert: &Alert) {
         if alert.kills {
-            self.knobs.kill();
+            self.knobs.kill(KilledBy::Rule(alert.rule), alert.now_ns);
         }
         if self.ring.push(*alert).is_err() {
             // Relaxed: a count, which orders nothing; this is its only writer.

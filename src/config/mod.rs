@@ -34,8 +34,8 @@ pub use rules_check::ACTION_NAMES;
 pub use rules_file::RuleSet;
 pub use rules_settings::RulesSettings;
 pub use settings::{
-    Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RulesSettings,
-    RunSettings, Settings, ThreadSettings,
+    Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RunSettings, Settings,
+    ThreadSettings,
 };
 pub use wishes::{
     AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, UringMode, ZeroCopyWish,

@@ -93,7 +93,7 @@ fn alerts_of_the_captures_are_those_of_a_full_scan() {
     assert!(events.len() > 80_000, "{} events", events.len());
     let set = RuleSet::from_text(RULES, "rules.toml").expect("is right");
     assert!(set.rules.len() > 20);
-    let places = Places::new(FEEDS.map(str::to_owned).into(), Vec::new());
+    let places = Places::new(FEEDS.map(str::to_owned).into(), FEEDS.len());
     let program = Program::compile(&set.rules, &places, 1, None).expect("compiles");
     let mut engine = Engine::new(Box::new(program));
     let mut reference = Reference::new(RULES, &FEEDS.map(|name| (name, false)));
@@ -122,7 +122,7 @@ fn alerts_of_the_captures_are_those_of_a_full_scan() {
 fn evaluating_allocates_nothing() {
     let Some(events) = all_events() else { return };
     let set = RuleSet::from_text(RULES, "rules.toml").expect("is right");
-    let places = Places::new(FEEDS.map(str::to_owned).into(), Vec::new());
+    let places = Places::new(FEEDS.map(str::to_owned).into(), FEEDS.len());
     let compile =
         |version, before| Box::new(Program::compile(&set.rules, &places, version, before).expect("compiles"));
     let mut engine = Engine::new(compile(1, None));
@@ -146,7 +146,7 @@ fn evaluating_allocates_nothing() {
 fn alerts_of_a_capture_are_reproducible() {
     let Some(events) = events("iex-tops16.pcap.gz", 0) else { return };
     let set = RuleSet::from_text(RULES, "rules.toml").expect("is right");
-    let places = Places::new(FEEDS.map(str::to_owned).into(), Vec::new());
+    let places = Places::new(FEEDS.map(str::to_owned).into(), FEEDS.len());
     let run = |now: u64| {
         let program = Program::compile(&set.rules, &places, 1, None).expect("compiles");
         let mut engine = Engine::new(Box::new(program));

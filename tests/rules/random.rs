@@ -10,8 +10,7 @@ const PLACES: [(&str, bool); 4] =
     [("iex", false), ("made-up", false), ("in-frames", true), ("in-engine", true)];
 
 fn places() -> Places {
-    let names = |at: std::ops::Range<usize>| PLACES[at].iter().map(|(name, _)| (*name).to_owned()).collect();
-    Places::new(names(0..2), vec![names(2..4)])
+    Places::new(PLACES.map(|(name, _)| name.to_owned()).into(), 2)
 }
 
 const TOPICS: [&str; 4] = ["host.cpu", "host.cpu.1", "orders", "7"];

@@ -378,9 +378,12 @@ impl Reference {
         }
         let numbers: Vec<i128> =
             changes.iter().map(|change| number(event, entry, &field(change))).collect::<Option<_>>()?;
-        // A key of an instrument is its feed's own.
-        let place_key =
-            if key.starts_with("instrument") { format!("{} {key}", event.feed) } else { key.clone() };
+        // A key of an instrument is its feed's own, or its stream's where nobody configured the feed.
+        let place = match self.places.get(event.feed as usize) {
+            Some((name, _)) => name.clone(),
+            None => format!("stream {}", event.header.stream),
+        };
+        let place_key = if key.starts_with("instrument") { format!("{place} {key}") } else { key.clone() };
         let memory = self.remember(index, &place_key, event_ns);
         let now = memory.newest_ns;
         let mut holds = true;

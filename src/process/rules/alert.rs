@@ -67,7 +67,7 @@ pub struct Alert {
     pub now_ns: Nanos,
     /// The event's shard.
     pub shard: ShardId,
-    /// Index of the event's feed or inlet in its shard.
+    /// Index of the event's feed or inlet among all; none of them where nobody configured it.
     pub feed: u32,
     /// The event's stream in its shard.
     pub stream: u32,

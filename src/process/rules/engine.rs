@@ -60,7 +60,7 @@ impl Engine {
             return;
         }
         let facts = Facts::of(subject, protocol);
-        let place = plan.places.of(subject.shard, subject.feed);
+        let place = plan.places.of(subject);
         let time_ns = facts.time_ns();
         let plan = &*plan;
         let mut turn = Turn { plan, states, facts: &facts, place, time_ns, now, tell };
