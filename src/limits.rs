@@ -168,6 +168,58 @@ pub const WINDOWS_CLOSED_MAX: usize = 16_384;
 /// VLAN tags that are stripped (802.1Q, 802.1ad).
 pub const VLAN_TAGS_MAX: usize = 2;
 
+/// Rules of one set: the index of a rule by message type, symbol and topic makes most of them cost nothing.
+pub const RULES_MAX: usize = 4_096;
+
+/// Predicates of one rule.
+pub const RULE_PREDICATES_MAX: usize = 16;
+
+/// Message types that one rule can list.
+pub const RULE_TYPES_MAX: usize = 64;
+
+/// Symbols that one rule can list: more than an index has.
+pub const RULE_SYMBOLS_MAX: usize = 4_096;
+
+/// Symbols of all rules together: some 16 MiB of index.
+pub const RULE_SYMBOLS_IN_ALL_MAX: usize = 262_144;
+
+/// Actions of one rule.
+pub const RULE_ACTIONS_MAX: usize = 8;
+
+/// Bytes of a text in a rule: names, patterns, values. A URL may have eight times as many.
+pub const RULE_TEXT_BYTES_MAX: usize = 256;
+
+/// Times that one key of a rule's window remembers, which is the highest threshold.
+pub const RULE_WINDOW_COUNT_MAX: u32 = 4_096;
+
+/// Keys (instruments, topics or streams) that one rule can follow at a time.
+pub const RULE_KEYS_MAX: u32 = 65_536;
+
+/// Keys that a rule follows unless configured otherwise.
+pub const RULE_KEYS: u32 = 4_096;
+
+/// Bytes of the keys, windows and last values of all rules together. While a set is replaced, both are there.
+pub const RULE_STATE_BYTES_MAX: u64 = 1 << 30;
+
+/// Bytes of a rules file: 4,096 rules of 2 KiB.
+pub const RULES_FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// How far the time of a rule's key may go back before it is taken for another run of its source: copies of two lines
+/// differ by less, loops of a capture by more.
+pub const RULE_REWIND_NS: u64 = 60_000_000_000;
+
+/// Alerts of one processor that wait to be taken by a thread off the hot path: some 5 MiB.
+pub const ALERTS_MAX: usize = 16_384;
+
+/// Sets of rules that wait for a processor to take them, and old ones that wait to be freed.
+pub const RULE_SETS_WAITING_MAX: usize = 4;
+
+/// Lines that alerts may write to the log in a second.
+pub const ALERT_LINES_PER_S: u32 = 100;
+
+/// Webhooks that wait to be sent.
+pub const WEBHOOKS_WAITING_MAX: usize = 1_024;
+
 const _: () = assert!(SLOT_PAYLOAD_BYTES[SLOT_PAYLOAD_BYTES.len() - 1] == PAYLOAD_BYTES_MAX);
 const _: () = assert!(SEQUENCE_WINDOW.is_power_of_two());
 const _: () = assert!(SHARDS_MAX <= 256);

@@ -33,6 +33,8 @@ fn the_lab_knows_the_lines_of_the_real_feeds() {
 struct Wrong(&'static str, usize, &'static [&'static str]);
 
 const WRONG: &[Wrong] = &[
+    Wrong("[rules]\nwebhook_attempts = 0\n", 2, &["rules.webhook_attempts", "is 0", "1 to 10"]),
+    Wrong("[rules]\nfile = ''\n", 2, &["rules.file", "is empty"]),
     Wrong("[queues\n", 1, &["table"]),
     Wrong("[run]\ndrain = 1\n", 2, &["run.drain", "unknown field", "drain_deadline_s"]),
     Wrong("[transactional]\nattempts = 0\n", 2, &["transactional.attempts", "0", "1 to 100"]),

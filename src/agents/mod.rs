@@ -1,5 +1,7 @@
 //! Where a source, a decoder, a pool and the queues meet: the agents that threads run.
 
+mod alert_desk;
+mod alerts;
 mod held;
 mod inlets;
 mod lanes;
@@ -9,10 +11,14 @@ mod overflow;
 mod parking;
 mod partition;
 mod processor;
+mod rule_desk;
+mod rule_mailbox;
 mod shard;
 mod tally;
 mod window_way;
 
+pub use alert_desk::{AlertDesk, AlertOutlet, AlertTotals, RuleNames};
+pub use alerts::{AlertPort, AlertReader, alert_way};
 pub use inlets::Inlets;
 pub use notices::{NoticePort, NoticeReader, notice_way};
 pub use outlet::{EventOutlet, OutletParts, Overflows};
@@ -20,6 +26,8 @@ pub use partition::{
     BURST_FACTOR_MAX, InletPlaces, POP_MAX, Partition, PartitionParts, PartitionReport, Processor, ShardView,
 };
 pub use processor::{ProcessorAgent, ProcessorReport, processor_agent};
+pub use rule_desk::{RuleDesk, RuleLoadError};
+pub use rule_mailbox::{RuleInbox, RulePost, rule_mailbox};
 pub use shard::{Shard, ShardReport, shard_name};
 pub use tally::Tally;
 pub use window_way::{WindowPort, WindowReader, window_way};

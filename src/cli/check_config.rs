@@ -2,7 +2,7 @@
 
 use super::output::print;
 use super::root::CheckConfigArgs;
-use crate::config::{Admission, ControlSettings, Line, ListenSource, Listener, Settings, UringMode};
+use crate::config::{Admission, ControlSettings, Line, ListenSource, Listener, RuleSet, Settings, UringMode};
 use crate::event::Class;
 use crate::report::Exit;
 use std::fmt::Write as _;
@@ -15,7 +15,13 @@ pub fn check_config(args: &CheckConfigArgs) -> anyhow::Result<Exit> {
     match &args.file {
         // clap demands a file or --print-default.
         None => print(Settings::embedded_default_text())?,
-        Some(path) => print(&describe(&Settings::load(path)?)?)?,
+        Some(path) => {
+            let settings = Settings::load(path)?;
+            // Rules that are wrong are told before anything is said to be valid.
+            let rules = settings.rules.file.as_ref().map(RuleSet::load).transpose()?;
+            print(&describe(&settings)?)?;
+            print(&rules.as_ref().map(describe_rules).unwrap_or_default())?;
+        }
     }
     Ok(Exit::Done)
 }
@@ -102,6 +108,18 @@ fn describe_control(control: &ControlSettings, out: &mut String) -> std::fmt::Re
         control.stall.as_millis(),
         control.on_kill.name(),
         if control.start_killed { ", killed from the beginning" } else { "" }
+    )
+}
+
+/// What a rules file means, in one line.
+fn describe_rules(set: &RuleSet) -> String {
+    let enabled = set.rules.iter().filter(|rule| rule.enabled).count();
+    let keys: u64 = set.rules.iter().filter(|rule| rule.enabled).map(|rule| u64::from(rule.keys())).sum();
+    format!(
+        "  rules {}: {} rules, {enabled} of them enabled, up to {keys} keys, {} bytes of state\n",
+        set.origin,
+        set.rules.len(),
+        set.state_bytes()
     )
 }
 
@@ -212,6 +230,15 @@ mod tests {
         let settings = Settings::from_text("[classes.iex-tp]\nT = 'batch'\n", "x.toml").expect("is right");
         let text = describe(&settings).expect("writes");
         assert!(text.contains("iex-tp T is batch") && text.contains("good for replays only"), "{text}");
+    }
+
+    #[test]
+    fn says_what_rules_take() {
+        let text =
+            "[[rule]]\nid = 'a'\ncooldown_seconds = 1\nper = 'rule'\n[[rule]]\nid = 'b'\nenabled = false\n";
+        let set = RuleSet::from_text(text, "r.toml").expect("is right");
+        let expected = "  rules r.toml: 2 rules, 1 of them enabled, up to 1 keys, 96 bytes of state\n";
+        assert_eq!(describe_rules(&set), expected);
     }
 
     #[test]

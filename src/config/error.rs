@@ -26,6 +26,14 @@ pub enum ConfigError {
         /// What the system said; part of the text, so not also an error source.
         cause: std::io::Error,
     },
+    /// A rules file can't be read.
+    #[error("{path}: cannot read the rules file: {cause}; check the path in rules.file")]
+    ReadRules {
+        /// The path as given.
+        path: PathBuf,
+        /// What the system said; part of the text, so not also an error source.
+        cause: std::io::Error,
+    },
     /// The file is not TOML, or a key is unknown, missing or of the wrong type.
     #[error("{}", located(.file, .finding))]
     Parse {

@@ -9,6 +9,7 @@ use super::letters_file::LettersTable;
 use super::network_file::{ConnectTable, HostTable, ListenTable, NetworkTable};
 use super::recovery_file::RecoveryTable;
 use super::routing_file::{OverflowTable, TopicTable, WorkersTable};
+use super::rules_settings::RulesTable;
 use super::transactional_file::TransactionalTable;
 use super::validate as check;
 use super::windows_file::BatchTable;
@@ -59,6 +60,8 @@ pub(super) struct ConfigFile {
     pub(super) dead_letters: LettersTable,
     #[garde(dive)]
     pub(super) batch: BatchTable,
+    #[garde(dive)]
+    pub(super) rules: RulesTable,
     #[garde(dive)]
     pub(super) report: ReportTable,
     #[garde(dive)]
@@ -362,6 +365,7 @@ mod tests {
         let file = all_keys();
         assert_eq!(file.threads.fifo_priority, Some(50));
         assert_eq!(file.classes.len(), 2);
+        assert!(file.rules.file.is_some());
         assert!(file.report.path.is_some() && file.report.plot.is_some());
         assert!(DeadLetters::from(&file.dead_letters).file.is_some());
         assert!(file.pool.slots_64.is_some() && file.pool.slots_65536.is_some());

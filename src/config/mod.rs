@@ -13,6 +13,10 @@ mod network_settings;
 mod network_validate;
 mod recovery_file;
 mod routing_file;
+mod rule;
+mod rules_check;
+mod rules_file;
+mod rules_settings;
 mod settings;
 mod transactional_file;
 mod validate;
@@ -26,6 +30,13 @@ pub use letters_file::DeadLetters;
 pub use network_settings::{Connector, HostSettings, ListenSource, Listener, NetworkSettings};
 pub use recovery_file::{RecoveryProtocol, RecoverySource};
 pub use routing_file::{OverflowWishes, TopicClass, WorkerSettings};
+pub use rule::{
+    KeyBy, Measure, NumberField, NumberOp, Predicate, Rule, RuleAction, RuleMatch, RuleWindow, Severity,
+    SourceKind, Symbol, TextField, TextOp,
+};
+pub use rules_check::ACTION_NAMES;
+pub use rules_file::RuleSet;
+pub use rules_settings::RulesSettings;
 pub use settings::{
     Admission, ClassOverride, Feed, Interface, Line, PoolSettings, ReportSettings, RunSettings, Settings,
     ThreadSettings,

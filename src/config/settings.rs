@@ -9,13 +9,14 @@ use super::network_file::ListenTable;
 use super::network_settings::{self as network, Connector, HostSettings, Listener, NetworkSettings};
 use super::recovery_file::{RecoverySource, RecoveryTable};
 use super::routing_file::{OverflowWishes, TopicClass, TopicTable, WorkerSettings};
+use super::rules_settings::RulesSettings;
 use super::transactional_file::TransactionalSettings;
 use super::windows_file::WindowSettings;
 use super::wishes::{AttachWish, DriveMode, HugeWish, IdleWish, QueuesWish, ThreadingWish, ZeroCopyWish};
 use super::{network_validate, recovery_file, validate};
 use crate::event::{Class, Destination, Protocol};
 use crate::limits::SLOT_PAYLOAD_BYTES;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub dead_letters: DeadLetters,
     /// What the batch processor adds up.
     pub windows: WindowSettings,
+    /// Alert rules.
+    pub rules: RulesSettings,
     /// The report and its company.
     pub report: ReportSettings,
     /// How a run ends.
@@ -337,6 +340,7 @@ impl Settings {
             control: ControlSettings::from(&file.control),
             dead_letters: DeadLetters::from(&file.dead_letters),
             windows: WindowSettings::typed(file),
+            rules: RulesSettings::from(&file.rules),
             report: ReportSettings {
                 path: file.report.path.as_ref().map(PathBuf::from),
                 plot: file.report.plot.as_ref().map(PathBuf::from),
@@ -417,6 +421,11 @@ fn class_overrides(file: &ConfigFile) -> Vec<ClassOverride> {
 }
 
 fn parse(text: &str, origin: &str) -> Result<ConfigFile, ConfigError> {
+    parse_as(text, origin)
+}
+
+/// Parses a file of any shape; an error says in which line.
+pub(super) fn parse_as<T: DeserializeOwned>(text: &str, origin: &str) -> Result<T, ConfigError> {
     let failed = |key: String, line, problem: &str| {
         let finding = Finding { key, line, problem: problem.replace('`', "\"") };
         ConfigError::Parse { file: origin.to_owned(), finding }
@@ -427,7 +436,7 @@ fn parse(text: &str, origin: &str) -> Result<ConfigFile, ConfigError> {
     // A track of our own, so that the path is at hand whatever the error is.
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(document, &mut track);
-    ConfigFile::deserialize(tracked).map_err(|error| {
+    T::deserialize(tracked).map_err(|error| {
         let path = track.path().to_string();
         let key = if path == "." { String::new() } else { path };
         let line = line_of_span(&error).or_else(|| line_of_key(text, &key));

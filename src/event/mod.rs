@@ -1,6 +1,7 @@
 //! The words of the appliance as types: who, when, how urgent, at what price, and the header of an event.
 
 mod class;
+mod decimal;
 mod destination;
 mod header;
 mod ids;
@@ -14,6 +15,7 @@ mod reject;
 mod time;
 
 pub use class::{Class, Priority};
+pub use decimal::Decimal;
 pub use destination::Destination;
 pub use header::{EventHeader, HEADER_BYTES};
 pub use ids::{ConnectionIndex, InletIndex, LineIndex, ShardId, StreamIndex};

@@ -11,6 +11,8 @@ mod topics;
 mod transactional;
 pub mod windows;
 
+pub mod rules;
+
 pub use classify::{ClassTable, WideKindsFull};
 pub use fate::Fate;
 pub use key::{conflation_key, order_key};

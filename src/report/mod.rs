@@ -15,6 +15,7 @@ mod load;
 mod plot;
 mod pressure;
 mod recovery;
+mod rules;
 mod run;
 mod streams;
 mod summary;
@@ -43,6 +44,7 @@ pub use pressure::{
     DutyReport, KillReport, PressureReport, StallReport, control_event_value, summarize_pressure,
 };
 pub use recovery::{FeedRecoveryReport, ServerReport};
+pub use rules::{RuleReport, RulesReport};
 pub use run::{HotPath, Latencies, Report, ReportInput};
 pub use streams::{LineReport, NamedLine, NamedStream, StreamReport};
 pub use summary::{summarize, summarize_decode};

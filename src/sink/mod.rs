@@ -1,4 +1,5 @@
 //! Where frames go: an interface, a UDP destination, nowhere; where producers are remembered; and dead letters.
+//! Where frames go: an interface, a UDP destination, nowhere; where alerts are posted; and where producers are remembered.
 
 mod batch;
 pub mod dead_letters;
@@ -9,6 +10,7 @@ mod null;
 mod packet;
 mod producer_file;
 mod udp;
+mod webhook;
 mod xdp;
 
 pub use error::SinkError;
@@ -18,4 +20,5 @@ pub use null::NullSink;
 pub use packet::PacketSink;
 pub use producer_file::{ProducerFile, ProducerFileError};
 pub use udp::{UdpOptions, UdpSink};
+pub use webhook::{WebhookCounts, WebhookSettings, Webhooks};
 pub use xdp::XdpSink;
