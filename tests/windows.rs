@@ -522,7 +522,7 @@ fn nothing_is_allocated_behind_the_start() {
         let topics: Vec<String> = (0..100).map(|number| format!("topic.{number}")).collect();
         let events: Vec<Event> = (0..20_000u64)
             .map(|n| {
-                let at = (n * 7 + (n * n) % 900) * MS;
+                let at = (1 + n * 7 + (n * n) % 900) * MS;
                 native(&topics[(n / 50 % 100) as usize], at, &(n * n % 77_777).to_string())
             })
             .collect();
