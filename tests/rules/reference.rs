@@ -338,6 +338,7 @@ impl Reference {
             && (symbols.is_empty() || symbols.iter().any(is_symbol))
     }
 
+    #[expect(clippy::too_many_lines, reason = "a scan in one piece is what makes it a reference")]
     fn judge(&mut self, index: usize, event: &Event, entry: Option<&Entry>) -> Option<Fired> {
         let enabled = self.rules[index].get("enabled").is_none_or(|enabled| enabled.as_bool() == Some(true));
         if !enabled || !self.matches(index, event, entry) {
