@@ -170,7 +170,7 @@ fn pipeline<'a>(
     contender(name, move |samples| {
         let options = CaptureOptions { loops, ..CaptureOptions::new(vec![feed.path.clone()]) };
         let InlineOutcome { outcome, elapsed_s, .. } =
-            replay_inline(&settings, &options, &StopFlag::new(), &mut |_, _| {}, &mut |_, _| {})
+            replay_inline(&settings, &options, &StopFlag::new(), &mut |_, _| {}, &mut |_| {})
                 .expect("replays");
         assert_eq!(outcome.ledger.imbalances(), [], "{}", feed.name);
         samples.push(elapsed_s * 1e9 / outcome.ledger.messages.decoded as f64);

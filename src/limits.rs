@@ -117,6 +117,9 @@ pub const STAGED_MAX: usize = 4_096;
 /// has to be made.
 pub const HANDED_OVER_MAX: usize = 1_024;
 
+/// Copies of realtime events that wait for the batch processor's windows: 512 bytes each.
+pub const TAPPED_MAX: usize = 16_384;
+
 /// Patterns of topics that can be given a class. Prefixes are tried one by one, for native frames only.
 pub const TOPICS_MAX: usize = 1_024;
 

@@ -342,7 +342,7 @@ proptest! {
         let path = written(folder.path(), "damaged", &bytes);
         let options = CaptureOptions { loops, ..CaptureOptions::new(vec![path.clone()]) };
         let settings = Settings::for_replay(None);
-        let replay = sluice::appliance::replay_inline(&settings, &options, &StopFlag::new(), &mut |_, _| {}, &mut |_, _| {});
+        let replay = sluice::appliance::replay_inline(&settings, &options, &StopFlag::new(), &mut |_, _| {}, &mut |_| {});
         let intake = sluice::appliance::capture_intake_settings(&settings);
         let decode = sluice::appliance::decode_captures(&[path], &intake, None, &mut |_, _| {});
         prop_assert_eq!(replay.is_ok(), decode.is_ok());

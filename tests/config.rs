@@ -604,11 +604,10 @@ fn windows_are_there_unless_others_or_none_are_asked_for() {
     let hash = |text: &str| Settings::from_text(text, "right.toml").expect("is right").config_hash();
     assert_eq!(hash(TRADES), hash(&spelled));
 
-    // Feeds have one index everywhere, listeners one in their shard.
+    // Feeds come first, then the listeners of each shard.
     let feed = format!("{FEED}lines = [{{ name = 'A', destination = '1.2.3.4:9' }}]\n");
     let text = format!("{feed}{UDP}shard = 1\n{TCP}[threads]\nshards = 2\n{TRADES}feeds = ['f', 'd', 'l']\n");
     let windows = windows(&text);
-    let places: Vec<_> =
-        windows.definitions[0].feeds.iter().map(|place| (place.shard.map(|s| s.0), place.index)).collect();
-    assert_eq!((windows.feeds, places), (1, vec![(None, 0), (Some(1), 1), (Some(0), 1)]));
+    let places: Vec<_> = windows.definitions[0].feeds.iter().map(|place| place.index).collect();
+    assert_eq!((windows.feeds, places), (1, vec![0, 2, 1]));
 }

@@ -103,6 +103,7 @@ fn the_keys_are_the_contract_in_its_order() {
         "config_hash",
         "stream_table",
         "control",
+        "routing",
         "memory",
     ];
     assert_eq!(keys(&report), top);

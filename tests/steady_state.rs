@@ -38,8 +38,8 @@ fn looped(session: &Session, memory_bytes: usize, speed: Speed) {
         }
     };
     let settings = Settings::from_text(SETTINGS, "steady_state").expect("is right");
-    let replayed = replay_inline(&settings, &options, &StopFlag::new(), &mut sample, &mut |_, _| {})
-        .expect("it replays");
+    let replayed =
+        replay_inline(&settings, &options, &StopFlag::new(), &mut sample, &mut |_| {}).expect("it replays");
     let outcome = replayed.outcome;
     assert_eq!(outcome.ledger.imbalances(), []);
     assert_eq!(outcome.ledger.frames.received, frames_in_all);

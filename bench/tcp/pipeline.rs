@@ -25,6 +25,7 @@ use sluice::runtime::{
     Agent, Drive, IdleStrategy, RunningThread, ThreadPlan, Threading, ThreadingPlan, ThreadingWish,
     plan_threads, spawn_all,
 };
+use sluice::sink::dead_letters::LetterPort;
 use sluice::source::StreamSource;
 use sluice::source::capture::CaptureSource;
 use sluice::source::net::{InletKind, InletSpec, NetPort, NetSettings};
@@ -282,6 +283,7 @@ fn wire(contender: Contender, load: Load, tuning: Tuning, clock: Clock) -> Resul
         inlet_overflows: Vec::new(),
         knobs: knobs.clone(),
         pause_when_killed: false,
+        letters: LetterPort::closed(),
     };
     let producers = Producers::allocate(settings.network.producers_max, &[], None);
     let shard =
@@ -290,7 +292,15 @@ fn wire(contender: Contender, load: Load, tuning: Tuning, clock: Clock) -> Resul
     let agent = |(class, processor, consumer, reader, port): (Class, Probe, QueueConsumer, _, _)| {
         let inlets = InletPlaces::default();
         let shards = vec![ShardView { reader, port, feeds: shard.stream_feeds(), inlets }];
-        let parts = PartitionParts { class, index: 0, processor, consumer, shards, watches_latency: false };
+        let parts = PartitionParts {
+            class,
+            index: 0,
+            processor,
+            consumer,
+            shards,
+            watches_latency: false,
+            letters: LetterPort::closed(),
+        };
         processor_agent(class.name().to_owned(), vec![Box::new(Partition::new(parts))], knobs.clone(), clock)
     };
     let processors = views.into_iter().map(agent).collect();

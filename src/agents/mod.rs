@@ -14,7 +14,9 @@ mod processor;
 mod rule_desk;
 mod rule_mailbox;
 mod shard;
+mod stage;
 mod tally;
+mod tap;
 mod window_way;
 
 pub use alert_desk::{AlertDesk, AlertOutlet, AlertTotals, RuleNames};
@@ -29,5 +31,7 @@ pub use processor::{ProcessorAgent, ProcessorReport, processor_agent};
 pub use rule_desk::{RuleDesk, RuleLoadError};
 pub use rule_mailbox::{RuleInbox, RulePost, rule_mailbox};
 pub use shard::{Shard, ShardReport, shard_name};
+pub use stage::{RuleStage, Stage, WindowStage, Work};
 pub use tally::Tally;
+pub use tap::{TapPort, TapReader, tap_way};
 pub use window_way::{WindowPort, WindowReader, window_way};

@@ -14,6 +14,7 @@ use crate::os::Clock;
 use crate::pool::{Pool, SlotReader, Ticket};
 use crate::process::{Route, Router, order_key};
 use crate::queue::QueueProducer;
+use crate::sink::dead_letters::LetterPort;
 use crate::wire::Message;
 
 /// Events that a source which can wait may have under way: enough to keep processors busy through a pause of the
@@ -51,6 +52,8 @@ pub struct OutletParts {
     pub knobs: Knobs,
     /// Whether sources that can wait wait while the kill switch is set.
     pub pause_when_killed: bool,
+    /// Where events go that are given up here.
+    pub letters: LetterPort,
 }
 
 /// Makes events of messages, and pushes them in batches.
@@ -68,6 +71,7 @@ pub struct EventOutlet {
     pub(super) overflow: Overflows,
     knobs: Knobs,
     pause_when_killed: bool,
+    pub(super) letters: LetterPort,
     /// The pressure, as this turn sees it.
     pub(super) level: Level,
     lane: u8,
@@ -98,6 +102,7 @@ impl EventOutlet {
             inlet_overflows: parts.inlet_overflows,
             knobs: parts.knobs,
             pause_when_killed: parts.pause_when_killed,
+            letters: parts.letters,
             level: Level::Healthy,
             lane: 0,
             receive_ns: 0,
@@ -425,6 +430,7 @@ mod tests {
             inlet_overflows: Vec::new(),
             knobs: Knobs::default(),
             pause_when_killed: false,
+            letters: LetterPort::closed(),
         };
         (EventOutlet::new(parts), home, consumers)
     }

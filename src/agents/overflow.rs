@@ -7,8 +7,9 @@ use super::outlet::{EventOutlet, key_of};
 use crate::control::actions;
 use crate::event::{Class, DeadReason, MessageReject, Overflow, ShedReason};
 use crate::limits::{PAYLOAD_BYTES_MAX, STAGED_MAX};
-use crate::pool::Ticket;
+use crate::pool::{EventRef, Ticket};
 use crate::process::conflation_key;
+use crate::sink::dead_letters::Reason;
 
 /// Events of less urgent classes that are given up at most for one slot: those that come first may hold small slots.
 const EVICTIONS_MAX: usize = 64;
@@ -138,17 +139,18 @@ impl EventOutlet {
     /// Gives up an event that was not queued.
     pub(super) fn shed(&mut self, ticket: Ticket, reason: ShedReason) {
         self.events.shed[reason as usize] += 1;
-        self.end(ticket);
+        self.end(ticket, reason.into());
     }
 
     /// Gives up an event that was queued.
     pub(super) fn bury(&mut self, ticket: Ticket, reason: DeadReason) {
         self.events.dead_lettered[reason as usize] += 1;
-        self.end(ticket);
+        self.end(ticket, reason.into());
     }
 
-    fn end(&mut self, ticket: Ticket) {
-        let header = self.reader.event(&ticket).header;
+    fn end(&mut self, ticket: Ticket, reason: Reason) {
+        let EventRef { header, payload } = self.reader.event(&ticket);
+        self.letters.write(reason, header, payload, ticket.owner(), 0, self.receive_ns);
         if header.session > 0 {
             self.gone.push((header.session, header.sequence));
         }

@@ -10,6 +10,7 @@ use crate::os::Clock;
 use crate::pool::{EventRef, ReturnPort, SlotReader, Ticket};
 use crate::process::{Fate, Subject};
 use crate::queue::QueueConsumer;
+use crate::sink::dead_letters::LetterPort;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Tickets popped in one turn: enough to hide a cache miss each behind the others, few enough to stay in L1.
@@ -51,6 +52,16 @@ pub trait Processor: Send + 'static {
         1
     }
 
+    /// Called each turn, for what comes by other ways than the queue; returns how much that was.
+    fn turn(&mut self) -> usize {
+        0
+    }
+
+    /// Whether nothing will come by other ways any more.
+    fn is_done(&self) -> bool {
+        true
+    }
+
     /// Called about every 10 ms, between turns.
     fn housekeeping(&mut self, now: Nanos) {
         let _ = now;
@@ -83,16 +94,18 @@ pub struct InletPlaces {
     pub first: u32,
     /// Its inlets.
     pub count: u32,
+    /// All feeds and inlets that have names.
+    pub named: u32,
 }
 
 impl InletPlaces {
-    /// The index among all; `u32::MAX` for feeds that nobody configured.
+    /// The index among all: of feeds that nobody configured one behind those with names, the shard's own.
     #[inline]
     pub fn among_all(&self, own: u32) -> u32 {
         match own.checked_sub(self.feeds) {
             None => own,
             Some(inlet) if inlet < self.count => self.first + inlet,
-            Some(_) => u32::MAX,
+            Some(unnamed) => self.named.saturating_add(unnamed - self.count),
         }
     }
 }
@@ -111,6 +124,8 @@ pub struct PartitionParts<P> {
     pub shards: Vec<ShardView>,
     /// Whether the latency of the last interval is asked for.
     pub watches_latency: bool,
+    /// Where events go that are not processed.
+    pub letters: LetterPort,
 }
 
 /// Events in a row that began at the same time, as those of one frame or one burst did: they are recorded at once.
@@ -148,7 +163,7 @@ pub struct Partition<P> {
     parts: PartitionParts<P>,
     // Both are allocated once, and empty between turns.
     popped: Vec<Ticket>,
-    fates: Vec<Fate>,
+    fates: Vec<(Fate, u8)>,
     home: Vec<Vec<Ticket>>,
     parking: Parking,
     finished: bool,
@@ -236,7 +251,7 @@ impl<P: Processor> Partition<P> {
         } else if again > 0 {
             self.send_home();
         }
-        popped + again
+        popped + again + self.parts.processor.turn()
     }
 
     /// Publishes nothing itself: the processor's own housekeeping.
@@ -246,7 +261,7 @@ impl<P: Processor> Partition<P> {
 
     /// Whether nothing will come any more and nothing is parked; the processor has closed what was open then.
     pub fn is_finished(&self) -> bool {
-        self.parts.consumer.is_closed() && self.parking.is_empty()
+        self.parts.consumer.is_closed() && self.parking.is_empty() && self.parts.processor.is_done()
     }
 
     /// The end: parked events are given up, and the processor closes what is open.
@@ -257,11 +272,12 @@ impl<P: Processor> Partition<P> {
         self.finished = true;
         while let Some(place) = self.parts.processor.abandon() {
             if let Some(ticket) = self.parking.take(place) {
-                self.settle(ticket, Fate::Dead(DeadReason::Stopped), now);
+                let attempts = self.parts.processor.attempts();
+                self.settle(ticket, Fate::Dead(DeadReason::Stopped), attempts, now);
             }
         }
         for ticket in self.parking.take_all() {
-            self.settle(ticket, Fate::Dead(DeadReason::Stopped), now);
+            self.settle(ticket, Fate::Dead(DeadReason::Stopped), 0, now);
         }
         self.send_home();
         self.parts.processor.finish(now);
@@ -289,13 +305,13 @@ impl<P: Processor> Partition<P> {
         while self.fates.len() < self.popped.len() {
             let outcome = catch_unwind(AssertUnwindSafe(|| self.show_burst(now)));
             if outcome.is_err() {
-                self.fates.push(Fate::Dead(DeadReason::HandlerPanicked));
+                self.fates.push((Fate::Dead(DeadReason::HandlerPanicked), 1));
             }
         }
         let mut popped = std::mem::take(&mut self.popped);
         let mut fates = std::mem::take(&mut self.fates);
-        for (ticket, fate) in popped.drain(..).zip(fates.drain(..)) {
-            self.settle(ticket, fate, now);
+        for (ticket, (fate, attempts)) in popped.drain(..).zip(fates.drain(..)) {
+            self.settle(ticket, fate, attempts, now);
         }
         (self.popped, self.fates) = (popped, fates);
     }
@@ -315,7 +331,10 @@ impl<P: Processor> Partition<P> {
                 wired.add(event.header.wire_ns, now);
             }
             let subject = subject(owner, shard, event);
-            self.fates.push(self.parts.processor.process(&subject, now));
+            let fate = self.parts.processor.process(&subject, now);
+            // Only the attempts of the last event are known, and only dead letters tell of them.
+            let attempts = if matches!(fate, Fate::Dead(_)) { self.parts.processor.attempts() } else { 0 };
+            self.fates.push((fate, attempts));
         }
         received.record(now);
         wired.record(now);
@@ -335,30 +354,34 @@ impl<P: Processor> Partition<P> {
             let subject = subject(owner, shard, shard.reader.event(&ticket));
             let processor = &mut self.parts.processor;
             let fate = catch_unwind(AssertUnwindSafe(|| processor.process_again(place, &subject, now)));
-            self.settle(ticket, fate.unwrap_or(Fate::Dead(DeadReason::HandlerPanicked)), now);
+            let attempts = self.parts.processor.attempts();
+            self.settle(ticket, fate.unwrap_or(Fate::Dead(DeadReason::HandlerPanicked)), attempts, now);
         }
         shown
     }
 
     /// Counts an event's fate, and parks its ticket or lays it down for the way home.
     #[inline]
-    fn settle(&mut self, ticket: Ticket, fate: Fate, now: Nanos) {
+    fn settle(&mut self, ticket: Ticket, fate: Fate, attempts: u8, now: Nanos) {
         match fate {
             Fate::Delivered => self.events.delivered += 1,
             Fate::Deduplicated => self.events.deduplicated += 1,
             Fate::Parked(place) => match self.parking.put(place, ticket) {
                 Ok(()) => return,
-                Err(ticket) => return self.settle(ticket, Fate::Dead(DeadReason::RetryFull), now),
+                Err(ticket) => return self.settle(ticket, Fate::Dead(DeadReason::RetryFull), attempts, now),
             },
-            Fate::Dead(reason) => self.bury(&ticket, reason, now),
+            Fate::Dead(reason) => self.bury(&ticket, reason, attempts, now),
         }
         self.home[usize::from(ticket.owner().0)].push(ticket);
     }
 
     #[cold]
     #[inline(never)]
-    fn bury(&mut self, _ticket: &Ticket, reason: DeadReason, _now: Nanos) {
+    fn bury(&mut self, ticket: &Ticket, reason: DeadReason, attempts: u8, now: Nanos) {
         self.events.dead_lettered[reason as usize] += 1;
+        let owner = ticket.owner();
+        let event = self.parts.shards[usize::from(owner.0)].reader.event(ticket);
+        self.parts.letters.write(reason.into(), event.header, event.payload, owner, attempts, now);
     }
 
     #[inline]

@@ -2,8 +2,9 @@
 
 use super::ApplianceError;
 use super::processors::{inlet_places, processor_agents};
+use super::stages::{StageEnds, Stages};
 use crate::agents::{
-    NoticeReader, OutletParts, Overflows, Processor, ProcessorAgent, Shard, Tally, notice_way,
+    NoticeReader, OutletParts, Overflows, Processor, ProcessorAgent, Shard, Stage, notice_way,
 };
 use crate::config::{
     Admission, DeliveryWish, HugeWish as ConfigHuge, Integrity, OnKill, OverflowWishes, RecoverySource,
@@ -17,6 +18,7 @@ use crate::os::{Clock, HugeWish, MemoryWish};
 use crate::pool::{Bill, Demand, Pool, PoolReport};
 use crate::process::{ClassTable, Router, TopicPattern};
 use crate::queue::{QueueConsumer, QueuePlan, QueueProducer, make_queue};
+use crate::sink::dead_letters::{LetterPort, LetterReader, letter_way};
 use crate::source::FrameSource;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -28,7 +30,7 @@ const PROCESSOR_BATCH: u32 = 256;
 const PACKET_BYTES: u32 = 1_500;
 
 /// All agents of an appliance, wired and not yet started: shards of sources `S`, and a processor `P` for each class.
-pub struct Assembly<S, P = Tally> {
+pub struct Assembly<S, P = Stage> {
     /// One per list of sources.
     pub shards: Vec<Shard<S>>,
     /// Those of each class, in the order of [`Class::ALL`], with their helpers.
@@ -41,6 +43,10 @@ pub struct Assembly<S, P = Tally> {
     pub bill: Bill,
     /// Where shards tell of streams and lines.
     pub notices: Vec<NoticeReader>,
+    /// Where shards and processors put events that were not processed.
+    pub letters: Vec<LetterReader>,
+    /// The other ends of what the appliance's own processors tell.
+    pub ends: StageEnds,
 }
 
 /// The feed logic's part of the settings, for frames of a NIC.
@@ -159,11 +165,16 @@ fn bill(settings: &Settings) -> Bill {
         packet_bytes: PACKET_BYTES,
         processors: partitions(settings) as u32,
         batch: PROCESSOR_BATCH,
-        retained: 0,
+        retained: retained(settings),
         loopback: 0,
     });
     bill.share("held back", held_max(settings), "behind gaps of feeds that are delivered in order");
     bill
+}
+
+/// Events that transactional processors may keep for another attempt.
+fn retained(settings: &Settings) -> u32 {
+    (settings.transactional.parked_max * settings.workers.partitions_of(Class::Transactional)) as u32
 }
 
 /// Partitions of all classes.
@@ -207,8 +218,12 @@ pub fn assemble<S: FrameSource + Send + 'static>(
     node: Option<u32>,
     clock: Clock,
 ) -> Result<Assembly<S>, ApplianceError> {
-    let shards = sources.len();
-    assemble_with(settings, intake, sources, node, clock, |_, _| Tally::allocate(shards, STREAMS_MAX))
+    let mut stages = Stages::plan(settings, sources.len())?;
+    let mut assembly = assemble_with(settings, intake, sources, node, clock, |class, partition, knobs| {
+        stages.make(class, partition, knobs)
+    })?;
+    assembly.ends = stages.into_ends()?;
+    Ok(assembly)
 }
 
 /// As [`assemble`], with processors of the caller's own: `processor` makes that of each class' partition.
@@ -221,7 +236,7 @@ pub fn assemble_with<S: FrameSource + Send + 'static, P: Processor>(
     sources: Vec<Vec<S>>,
     node: Option<u32>,
     clock: Clock,
-    processor: impl FnMut(Class, usize) -> P,
+    processor: impl FnMut(Class, usize, &Knobs) -> P,
 ) -> Result<Assembly<S, P>, ApplianceError> {
     let bill = bill(settings);
     let mut plan = bill.plan();
@@ -232,6 +247,7 @@ pub fn assemble_with<S: FrameSource + Send + 'static, P: Processor>(
     let router = router(settings)?;
     let held_max = held_max(settings) as usize;
     let (producers, consumers) = queues(settings, sources.len());
+    let mut letters = Vec::new();
     let (mut shards, mut pools, mut notices, mut views) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (index, (sources, producers)) in sources.into_iter().zip(producers).enumerate() {
         let id = ShardId(index as u8);
@@ -248,6 +264,7 @@ pub fn assemble_with<S: FrameSource + Send + 'static, P: Processor>(
             inlet_overflows: inlet_overflows(settings, index),
             knobs: knobs.clone(),
             pause_when_killed: settings.control.on_kill == OnKill::Pause,
+            letters: letter_port(settings, &mut letters),
         };
         let mut shard = Shard::new(id, sources, intake, outlet, settings.threads.burst);
         let (port, reader) = notice_way(id);
@@ -256,8 +273,16 @@ pub fn assemble_with<S: FrameSource + Send + 'static, P: Processor>(
         views.push((ends, shard.stream_feeds(), inlet_places(settings, intake, index)));
         shards.push(shard);
     }
-    let processors = processor_agents(settings, consumers, views, &knobs, clock, processor);
-    Ok(Assembly { shards, processors, knobs, pools, bill, notices })
+    let processors = processor_agents(settings, consumers, views, &knobs, clock, processor, &mut letters);
+    let ends = StageEnds::default();
+    Ok(Assembly { shards, processors, knobs, pools, bill, notices, letters, ends })
+}
+
+/// An end for an agent that puts letters in; the other end goes to the list.
+pub(super) fn letter_port(settings: &Settings, readers: &mut Vec<LetterReader>) -> LetterPort {
+    let (port, reader) = letter_way(&settings.dead_letters);
+    readers.push(reader);
+    port
 }
 
 fn lane_overflows(settings: &Settings, source: &impl FrameSource) -> Overflows {

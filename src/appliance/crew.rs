@@ -1,11 +1,12 @@
 //! The threads of an appliance: which agent runs where, from the first turn to the last.
 
+use super::desk::{Desk, DeskPlan};
 use super::processors::agent_names;
-use super::{ApplianceError, Assembly, Outcome};
-use crate::agents::{NoticeReader, ProcessorAgent, ProcessorReport, Shard, ShardReport, Tally, shard_name};
+use super::{ApplianceError, Assembly, Outcome, Told};
+use crate::agents::{NoticeReader, ProcessorAgent, ProcessorReport, Shard, ShardReport, Stage, shard_name};
 use crate::config::{IdleWish, Settings, ThreadingWish as ConfigThreading};
 use crate::event::ShardId;
-use crate::feed::{Notice, NoticeLog};
+use crate::feed::NoticeLog;
 use crate::ledger::Boards;
 use crate::os::{self, Clock};
 use crate::runtime::{
@@ -23,6 +24,7 @@ pub struct Crew {
     /// What the agents publish.
     pub boards: Boards,
     notices: Vec<(NoticeReader, NoticeLog)>,
+    desk: Option<Desk>,
 }
 
 /// What the agents brought home.
@@ -105,8 +107,16 @@ pub(super) fn start<S: FrameSource + Send + 'static>(
     });
     let stop = Arc::new(AtomicBool::new(false));
     let notices = assembly.notices.into_iter().map(|reader| (reader, NoticeLog::default())).collect();
-    let threads = spawn_all(crew.collect(), clock, &stop)?;
-    Ok(Crew { threads, stop, boards, notices })
+    let crew = crew.collect();
+    // Before the first agent runs: the kill switch may be set from the beginning.
+    let desk = DeskPlan::open(settings, &assembly.knobs, assembly.letters, assembly.ends)?;
+    let threads = spawn_all(crew, clock, &stop)?;
+    let pulses = threads.iter().map(RunningThread::pulse).collect();
+    let started = desk.start(settings, boards.clone(), pulses, clock);
+    if started.is_err() {
+        stop.store(true, Ordering::Release);
+    }
+    Ok(Crew { threads, stop, boards, notices, desk: Some(started?) })
 }
 
 impl Crew {
@@ -117,10 +127,13 @@ impl Crew {
     }
 
     /// Takes what shards have told of streams and lines since the last time, and shows it.
-    pub fn listen(&mut self, show: &mut dyn FnMut(ShardId, &Notice)) {
+    pub fn listen(&mut self, show: &mut dyn FnMut(Told<'_>)) {
         for (reader, log) in &mut self.notices {
             let shard = reader.shard;
-            reader.drain(log, |notice| show(shard, notice));
+            reader.drain(log, |notice| show(Told::Notice(shard, notice)));
+        }
+        if let Some(desk) = &mut self.desk {
+            desk.attend(show);
         }
     }
 
@@ -135,32 +148,38 @@ impl Crew {
     /// A thread panicked.
     pub fn join<S: FrameSource + Send + 'static>(
         mut self,
-        show: &mut dyn FnMut(ShardId, &Notice),
+        show: &mut dyn FnMut(Told<'_>),
     ) -> Result<Homecoming<S>, ApplianceError> {
         let mut reports: Vec<ThreadReport> = Vec::new();
         let mut shards: Vec<Box<Shard<S>>> = Vec::new();
-        let mut processors: Vec<ProcessorReport<Tally>> = Vec::new();
+        let mut processors: Vec<ProcessorReport<Stage>> = Vec::new();
+        let mut panicked = None;
         for thread in std::mem::take(&mut self.threads) {
             let (report, agents) = thread.join();
             if let Some(message) = &report.panicked {
                 let (thread, message) = (report.name.clone(), message.clone());
-                return Err(ApplianceError::Panicked { thread, message });
+                panicked.get_or_insert(ApplianceError::Panicked { thread, message });
             }
             reports.push(report);
             for agent in agents {
                 match agent.into_any().downcast::<Shard<S>>() {
                     Ok(shard) => shards.push(shard),
                     Err(other) => processors.extend(
-                        other.downcast::<ProcessorAgent<Tally>>().ok().map(|agent| agent.into_report()),
+                        other.downcast::<ProcessorAgent<Stage>>().ok().map(|agent| agent.into_report()),
                     ),
                 }
             }
         }
+        // First, so that what the control plane says of a panic is told.
+        self.listen(show);
+        let desk = self.desk.take().map(|desk| desk.close(show)).transpose()?;
+        if let Some(error) = panicked {
+            return Err(error);
+        }
         shards.sort_by_key(|shard| shard.id());
         let shards: Vec<ShardReport<S>> = shards.into_iter().map(|shard| shard.into_report()).collect();
-        self.listen(show);
         let logs = self.notices.into_iter().map(|(_, log)| log).collect();
-        let outcome = Outcome::of(&shards, processors, reports, logs);
+        let outcome = Outcome::of(&shards, processors, reports, logs, desk);
         Ok(Homecoming { shards, outcome })
     }
 }

@@ -1,11 +1,13 @@
 //! Why the appliance could not do its job, and with what exit code that ends.
 
 use crate::config::ConfigError;
+use crate::control::ControlError;
 use crate::os::OsError;
 use crate::pool::PoolError;
 use crate::replay::ReplayError;
 use crate::report::Exit;
 use crate::runtime::RuntimeError;
+use crate::sink::dead_letters::DeadLetterError;
 use crate::sink::{ProducerFileError, SinkError};
 use crate::source::capture::CaptureError;
 use crate::source::host::HostError;
@@ -49,6 +51,12 @@ pub enum ApplianceError {
     /// A thread can't be started.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// The control plane failed.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// Dead letters can't be kept.
+    #[error(transparent)]
+    DeadLetters(#[from] DeadLetterError),
     /// The machine refused something.
     #[error(transparent)]
     Os(#[from] OsError),
@@ -84,6 +92,7 @@ impl ApplianceError {
     pub fn exit(&self) -> Exit {
         match self {
             ApplianceError::Config(_) | ApplianceError::Usage(_) => Exit::Usage,
+            ApplianceError::DeadLetters(error) if error.is_of_config() => Exit::Usage,
             ApplianceError::Xdp(error) if error.machine_lacks() => Exit::MachineLacks,
             ApplianceError::Net(error) if error.machine_lacks() => Exit::MachineLacks,
             ApplianceError::Members(error) if error.machine_lacks() => Exit::MachineLacks,

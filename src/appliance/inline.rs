@@ -1,10 +1,8 @@
 //! A replay into the appliance's own shards: the same path as from the wire, with a capture as the source.
 
 use super::crew::{self, Homecoming};
-use super::{ApplianceError, Outcome, assemble, capture_intake_settings};
+use super::{ApplianceError, Outcome, Told, assemble, capture_intake_settings};
 use crate::config::Settings;
-use crate::event::ShardId;
-use crate::feed::Notice;
 use crate::ledger::Counter;
 use crate::os::{Clock, StopFlag};
 use crate::pool::PoolReport;
@@ -41,7 +39,7 @@ pub fn replay_inline(
     options: &CaptureOptions,
     stop: &StopFlag,
     progress: &mut dyn FnMut(u64, Option<u64>),
-    told: &mut dyn FnMut(ShardId, &Notice),
+    told: &mut dyn FnMut(Told<'_>),
 ) -> Result<InlineOutcome, ApplianceError> {
     let source = CaptureSource::open(options)?;
     let frames_total = source.frames_total();

@@ -3,12 +3,11 @@
 //! Invariant: whatever ends the run, frames on the way are taken up, queues drained, programs detached, in this order.
 
 use super::crew::{self, Homecoming};
-use super::{ApplianceError, Outcome, assemble, intake_settings, network};
+use super::{ApplianceError, Outcome, Told, assemble, intake_settings, network};
 use crate::config::{
     AttachWish as ConfigAttach, DriveMode as ConfigDrive, Feed, Interface, QueuesWish, Settings, ZeroCopyWish,
 };
-use crate::event::ShardId;
-use crate::feed::{Notice, ProducerRecord};
+use crate::feed::ProducerRecord;
 use crate::ledger::{Boards, KernelBook};
 use crate::limits::LANES_PER_SHARD_MAX;
 use crate::os::{self, Clock, StopFlag};
@@ -161,7 +160,7 @@ pub fn run_live(
     stop: &StopFlag,
     ready: &mut dyn FnMut(&LiveParts),
     watch: &mut dyn FnMut(&Boards),
-    told: &mut dyn FnMut(ShardId, &Notice),
+    told: &mut dyn FnMut(Told<'_>),
 ) -> Result<LiveOutcome, ApplianceError> {
     let plan = plan_live(settings)?;
     let memberships = members::wanted(settings);

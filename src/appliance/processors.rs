@@ -1,5 +1,6 @@
 //! Processor agents: each class' partitions, laid on its workers, and their helpers.
 
+use super::assembly::letter_port;
 use crate::agents::{
     InletPlaces, Partition, PartitionParts, Processor, ProcessorAgent, ShardView, processor_agent,
 };
@@ -10,6 +11,7 @@ use crate::ledger::{Knobs, StreamFeeds};
 use crate::os::Clock;
 use crate::pool::{ReturnPort, SlotReader};
 use crate::queue::QueueConsumer;
+use crate::sink::dead_letters::LetterReader;
 
 /// What a shard has for partitions: a reader and a way home for each of them, its streams' feeds, its inlets.
 pub(super) type ShardEndsOfProcessors = (Vec<(SlotReader, ReturnPort)>, StreamFeeds, InletPlaces);
@@ -28,7 +30,8 @@ pub(super) fn inlet_places(settings: &Settings, intake: &IntakeSettings, shard: 
     // A replay into the appliance opens no sockets.
     let count = if intake.tcp_flows { 0 } else { inlets_of(settings, shard) };
     let before: u32 = (0..shard).map(|shard| inlets_of(settings, shard)).sum();
-    InletPlaces { feeds, first: feeds + before, count }
+    let named = feed_names(settings).len() as u32;
+    InletPlaces { feeds, first: feeds + before, count, named }
 }
 
 /// The names of all feeds and inlets, by the index that processors know them by.
@@ -77,7 +80,8 @@ pub(super) fn processor_agents<P: Processor>(
     mut shards: Vec<ShardEndsOfProcessors>,
     knobs: &Knobs,
     clock: Clock,
-    mut processor: impl FnMut(Class, usize) -> P,
+    mut processor: impl FnMut(Class, usize, &Knobs) -> P,
+    letters: &mut Vec<LetterReader>,
 ) -> Vec<ProcessorAgent<P>> {
     let mut agents = Vec::new();
     for (class, consumers) in Class::ALL.into_iter().zip(consumers) {
@@ -91,11 +95,12 @@ pub(super) fn processor_agents<P: Processor>(
             shares[index % workers].push(Box::new(Partition::new(PartitionParts {
                 class,
                 index,
-                processor: processor(class, index),
+                processor: processor(class, index, knobs),
                 consumer,
                 // Each shard made one of each for every partition.
                 shards: shards.iter_mut().filter_map(view).collect(),
                 watches_latency: settings.control.max_latency.is_some(),
+                letters: letter_port(settings, letters),
             })));
         }
         let mut helpers = Vec::new();

@@ -3,9 +3,11 @@
 //! Invariant: a file that can't be written is told of once, and ends nothing.
 
 use super::output::warn_of;
-use crate::config::Settings;
+use crate::appliance::Told;
+use crate::config::{Settings, Severity};
 use crate::event::ShardId;
 use crate::feed::{Event, GapEnd, Notice};
+use crate::report::control_event_value;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -53,8 +55,17 @@ impl ControlTopics {
         Ok(ControlTopics { names, remarks, path, file })
     }
 
-    /// Takes one.
-    pub(super) fn take(&mut self, shard: ShardId, notice: &Notice) {
+    /// Takes what was told.
+    pub(super) fn take(&mut self, told: Told<'_>) {
+        match told {
+            Told::Notice(shard, notice) => self.take_notice(shard, notice),
+            Told::Control(event) => self.write(&control_event_value(event)),
+            Told::Record(record) => self.write(record),
+            Told::Log(severity, line) => log(severity, line),
+        }
+    }
+
+    fn take_notice(&mut self, shard: ShardId, notice: &Notice) {
         if self.file.is_some() {
             self.write(&self_described(&self.names, shard, notice));
         }
@@ -103,6 +114,14 @@ impl Names {
             Some((_, name)) => (name.clone(), recovery((notice.line == 0).then(|| name.clone()))),
             None => (format!("stream {}", notice.stream), notice.line.to_string()),
         }
+    }
+}
+
+fn log(severity: Severity, line: &str) {
+    match severity {
+        Severity::Info => tracing::info!(target: "rules", "{line}"),
+        Severity::Warning => tracing::warn!(target: "rules", "{line}"),
+        Severity::Error | Severity::Critical => tracing::error!(target: "rules", "{line}"),
     }
 }
 

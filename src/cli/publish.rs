@@ -2,12 +2,14 @@
 
 use super::output::print;
 use super::run::not_written;
-use crate::appliance::{Outcome, StreamOutcome};
+use crate::appliance::{Outcome, Processing, StreamOutcome};
+use crate::config::Settings;
 use crate::event::ShardId;
 use crate::feed::{Notice, NoticeLog};
 use crate::os::{self, Clock, MachineFacts};
 use crate::report::{
-    ControlReport, Exit, HotPath, Latencies, NamedLine, NamedStream, Report, ReportInput, Style, summarize,
+    ControlReport, Exit, HotPath, Latencies, LettersReport, NamedLine, NamedStream, PressureReport,
+    ProcessingReport, Report, ReportInput, RulesReport, Style, WindowsReport, explain_letters, summarize,
     to_json, write_json, write_plot,
 };
 use crate::runtime::ThreadReport;
@@ -49,11 +51,49 @@ impl From<StreamOutcome> for NamedStream {
     }
 }
 
+/// What processors and the control plane did.
+fn processing(
+    settings: &Settings,
+    done: Option<&Processing>,
+    threads: &[ThreadReport],
+) -> Option<ProcessingReport> {
+    let done = done?;
+    let rules = done.rules.as_ref();
+    Some(ProcessingReport {
+        pressure: PressureReport::new(&done.control, threads),
+        dead_letters: LettersReport::new(&done.letters),
+        transactional: (&done.transactions).into(),
+        windows: WindowsReport::new(&settings.windows, &done.windows, done.windows_dropped),
+        copies_dropped: done.copies_dropped,
+        rules: rules.map(|(rules, counts)| RulesReport::new(&rules.rules, counts, &rules.alerts)),
+        lent: done.lent,
+    })
+}
+
+/// The input of a report.
+pub(super) fn report_input(settings: &Settings, outcome: Outcome) -> ReportInput {
+    let processing = processing(settings, outcome.processing.as_ref(), &outcome.threads);
+    ReportInput {
+        processing,
+        config_hash: settings.config_hash(),
+        queue_capacities: Some(settings.queue_capacities),
+        ..outcome.into()
+    }
+}
+
+/// The listing of the dead letters that are kept, for a person.
+pub(super) fn dead_letters(outcome: &Outcome) -> String {
+    let Some(done) = &outcome.processing else { return String::new() };
+    let report = LettersReport::new(&done.letters);
+    explain_letters(done.letters.kept(None), &report, Style::for_stream(&stdout()))
+}
+
 impl From<Outcome> for ReportInput {
     fn from(outcome: Outcome) -> ReportInput {
         let places: Vec<_> = outcome.streams.iter().map(|stream| stream.place).collect();
         ReportInput {
             ledger: outcome.ledger,
+            routing: outcome.routing,
             control: ControlReport::new(&outcome.notices),
             tables: outcome.tables,
             notices: placed(outcome.notices, &places),

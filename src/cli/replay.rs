@@ -3,15 +3,13 @@
 use super::control::{ControlTopics, not_created};
 use super::fault_report::{faults_exit, faults_summary};
 use super::output::{print, warn_of};
-use super::publish::{Outputs, hot_path, publish, threads_value};
+use super::publish::{Outputs, dead_letters, hot_path, publish, report_input, threads_value};
 use super::replay_tcp::replay_tcp;
 use super::rerequest::{rerequest_options, rerequest_summary, rerequest_value};
 use super::values::VlanRewrite;
 use super::{Pace, ReplayArgs, ReplayTarget};
-use crate::appliance::{self, Destination, SendWishes, SentOutcome};
+use crate::appliance::{self, Destination, SendWishes, SentOutcome, Told};
 use crate::config::Settings;
-use crate::event::ShardId;
-use crate::feed::Notice;
 use crate::os::{self, Clock, MachineFacts, StopFlag};
 use crate::replay::{RealTime, ReplayBar, Rewrite, SendProgress, SendReport, Speed, VlanChange};
 use crate::report::{Exit, ReportInput, write_json};
@@ -75,7 +73,7 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
         bar.get_or_insert_with(|| ReplayBar::new(frames_total)).show(&so_far);
     };
     let mut topics = ControlTopics::open(&settings, false).map_err(not_created(&settings))?;
-    let mut told = |shard: ShardId, notice: &Notice| topics.take(shard, notice);
+    let mut told = |told: Told<'_>| topics.take(told);
     let mut replayed = appliance::replay_inline(&settings, options, stop, &mut progress, &mut told)?;
     topics.flush();
     if let Some(bar) = bar {
@@ -100,14 +98,13 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
     }
     further.insert("interrupted".to_owned(), json!(replayed.interrupted));
     further.insert("threads".to_owned(), threads_value(&replayed.outcome.threads));
+    let listing = args.explain_dead_letters.then(|| dead_letters(&replayed.outcome));
     let input = ReportInput {
         hot_path: hot_path(&replayed.outcome.threads, 0),
         elapsed: Duration::from_secs_f64(replayed.elapsed_s),
-        queue_capacities: Some(settings.queue_capacities),
-        config_hash: settings.config_hash(),
         further,
         explain_gaps: args.explain_gaps,
-        ..replayed.outcome.into()
+        ..report_input(&settings, replayed.outcome)
     };
     let outputs = Outputs {
         report: args.report.as_deref().or(settings.report.path.as_deref()),
@@ -115,6 +112,7 @@ fn inline(args: &ReplayArgs, options: &CaptureOptions, stop: &StopFlag) -> anyho
         json: false,
     };
     let published = publish(input, &outputs)?;
+    listing.map_or(Ok(()), |listing| print(&listing))?;
     print(&faults_summary(faults.as_ref()))?;
     Ok(match published {
         Exit::Done => exit,

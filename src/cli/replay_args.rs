@@ -81,6 +81,9 @@ pub struct ReplayArgs {
     /// ended. In the report under "gaps".
     #[arg(long)]
     pub explain_gaps: bool,
+    /// List the dead letters that are kept in memory: events that were accepted and not processed, the newest last.
+    #[arg(long)]
+    pub explain_dead_letters: bool,
     /// Write the latency plot (SVG) to this file.
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
@@ -285,6 +288,11 @@ impl ReplayArgs {
         }
         if self.to != ReplayTarget::Inline && self.explain_gaps {
             return Err("--explain-gaps is about what this appliance received: leave out --to".to_owned());
+        }
+        if self.to != ReplayTarget::Inline && self.explain_dead_letters {
+            return Err(
+                "--explain-dead-letters is about what this appliance received: leave out --to".to_owned()
+            );
         }
         if !matches!(self.to, ReplayTarget::Tcp(_)) && self.flow_port.is_some() {
             return Err("--flow-port chooses among TCP flows: add --to tcp:ADDR:PORT".to_owned());

@@ -3,11 +3,10 @@
 use super::RunArgs;
 use super::control::{ControlTopics, not_created};
 use super::output::{print, print_error, warn_of};
-use super::publish::{Outputs, hot_path, publish, threads_value};
-use crate::appliance::{self, LiveParts, LivePlan};
+use super::publish::{Outputs, dead_letters, hot_path, publish, report_input, threads_value};
+use crate::appliance::{self, LiveParts, LivePlan, Told};
 use crate::config::Settings;
-use crate::event::ShardId;
-use crate::feed::{Notice, ProducerRecord};
+use crate::feed::ProducerRecord;
 use crate::ledger::{Boards, Counter};
 use crate::os::StopFlag;
 use crate::report::{Exit, ReportInput};
@@ -38,7 +37,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         status.watch(boards);
         topics.borrow_mut().flush();
     };
-    let mut told = |shard: ShardId, notice: &Notice| topics.borrow_mut().take(shard, notice);
+    let mut told = |told: Told<'_>| topics.borrow_mut().take(told);
     let live = appliance::run_live(&settings, args.duration, &stop, &mut ready, &mut watch, &mut told)?;
     topics.borrow_mut().flush();
     let mut further = Map::new();
@@ -55,21 +54,22 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         });
         further.insert("host_metrics".to_owned(), counts);
     }
+    let listing = args.explain_dead_letters.then(|| dead_letters(&live.outcome));
     let input = ReportInput {
         hot_path: hot_path(&live.outcome.threads, live.doorbells),
         elapsed: Duration::from_secs_f64(live.elapsed_s),
-        queue_capacities: Some(settings.queue_capacities),
-        config_hash: settings.config_hash(),
         further,
         explain_gaps: args.explain_gaps,
-        ..live.outcome.into()
+        ..report_input(&settings, live.outcome)
     };
     let outputs = Outputs {
         report: args.report.as_deref().or(settings.report.path.as_deref()),
         plot: args.plot.as_deref().or(settings.report.plot.as_deref()),
         json: args.json,
     };
-    publish(input, &outputs)
+    let exit = publish(input, &outputs)?;
+    listing.filter(|_| !args.json).map_or(Ok(()), |listing| print(&listing))?;
+    Ok(exit)
 }
 
 /// The producers of acknowledged sessions; ids and digests in hex, since JSON's numbers are too short for them.

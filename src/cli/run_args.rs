@@ -34,6 +34,9 @@ pub struct RunArgs {
     /// and brought it, how it ended.
     #[arg(long, conflicts_with = "print_topology")]
     pub explain_gaps: bool,
+    /// List the dead letters that are kept in memory: events that were accepted and not processed, the newest last.
+    #[arg(long)]
+    pub explain_dead_letters: bool,
     /// Print what would be started, lanes, threads and agents, and start nothing.
     #[arg(long, conflicts_with_all = ["duration", "report", "plot"])]
     pub print_topology: bool,

@@ -285,6 +285,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether its alerts are posted anywhere.
+    pub fn posts(&self) -> bool {
+        self.actions.iter().any(|action| matches!(action, RuleAction::Webhook(_)))
+    }
+
     /// Whether it looks at entries one by one, and not at the event as a whole.
     pub fn is_of_entries(&self) -> bool {
         !self.matching.symbols.is_empty()

@@ -5,7 +5,7 @@
 
 use super::file::ConfigFile;
 use super::validate::{self as check, Found, first_repeated, refuse};
-use crate::event::{Protocol, ShardId};
+use crate::event::Protocol;
 use crate::limits::{
     QUANTILES_MAX, SKETCH_BUCKETS, WINDOW_BYTES_MAX, WINDOW_DEFINITIONS_MAX, WINDOW_KEYS_MAX,
     WINDOW_PANE_BYTES, WINDOW_PANES_MAX,
@@ -379,24 +379,26 @@ fn sizes(window: &WindowTable, push: &mut impl FnMut(&str, String)) {
 /// Where events of a feed, listener or connector come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeedPlace {
-    /// The shard, where it is one shard's: feeds may come in by several.
-    pub shard: Option<ShardId>,
-    /// Its index in the shard: feeds first, then the shard's own listeners, then its connectors.
+    /// Its index among all: feeds first, then each shard's listeners, connectors and host's figures.
     pub index: u32,
 }
 
 fn place(file: &ConfigFile, name: &str) -> Option<FeedPlace> {
     if let Some(index) = file.feed.iter().position(|feed| feed.name == name) {
-        return Some(FeedPlace { shard: None, index: index as u32 });
+        return Some(FeedPlace { index: index as u32 });
     }
-    let listeners = file.listen.iter().map(|table| (&table.name, table.shard));
-    let connectors = file.connect.iter().map(|table| (&table.name, table.shard));
-    let inlets: Vec<(&String, u32)> = listeners.chain(connectors).collect();
-    let at = inlets.iter().position(|(own, _)| *own == name)?;
-    let shard = inlets[at].1;
-    let before = inlets[..at].iter().filter(|(_, other)| *other == shard).count();
-    let index = (file.feed.len() + before) as u32;
-    Some(FeedPlace { shard: Some(ShardId(u8::try_from(shard).ok()?)), index })
+    let mut names: Vec<&str> = Vec::new();
+    for shard in 0..file.threads.shards {
+        let listeners = file.listen.iter().filter(|table| table.shard == shard);
+        names.extend(listeners.map(|table| table.name.as_str()));
+        let connectors = file.connect.iter().filter(|table| table.shard == shard);
+        names.extend(connectors.map(|table| table.name.as_str()));
+        if file.host.enabled && file.host.shard == shard {
+            names.push("host");
+        }
+    }
+    let inlet = names.iter().position(|known| *known == name)?;
+    Some(FeedPlace { index: (file.feed.len() + inlet) as u32 })
 }
 
 /// What the batch processor adds up.

@@ -30,5 +30,5 @@ pub use multicast::{join_group, leave_group};
 pub use netdev::{Interface, LinkState, interfaces, link_state};
 pub use process::{ThreadUsage, allow_open_files, patiently, resident_bytes};
 pub use records::{RECORD_BYTES, RecordFile};
-pub use signals::{KillRequest, KillRequests, StopFlag};
+pub use signals::{KillRequest, KillRequests, ReloadRequests, StopFlag};
 pub use sockets::dropped_datagrams;

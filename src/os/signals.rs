@@ -2,7 +2,7 @@
 //! of several requests about the kill switch the last one counts.
 
 use super::OsError;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::{SigId, flag, low_level};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -54,6 +54,31 @@ impl StopFlag {
     /// The flag itself, for those who watch it in a loop.
     pub fn shared(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.flag)
+    }
+}
+
+/// Whether files that may change are to be read again (SIGHUP).
+#[derive(Debug)]
+pub struct ReloadRequests {
+    asked: Arc<AtomicBool>,
+    _handlers: Handlers,
+}
+
+impl ReloadRequests {
+    /// Requests by SIGHUP, which ends the process as long as nobody listens to it.
+    ///
+    /// # Errors
+    /// [`OsError::Signal`] if the handler can't be installed.
+    pub fn on_signal() -> Result<ReloadRequests, OsError> {
+        let asked = Arc::new(AtomicBool::new(false));
+        let failed = |source| OsError::Signal { signal: SIGHUP, source };
+        let id = flag::register(SIGHUP, Arc::clone(&asked)).map_err(failed)?;
+        Ok(ReloadRequests { asked, _handlers: Handlers(vec![id]) })
+    }
+
+    /// Whether it was asked for since the last time.
+    pub fn take(&self) -> bool {
+        self.asked.swap(false, Ordering::Relaxed)
     }
 }
 

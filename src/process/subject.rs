@@ -12,7 +12,8 @@ use crate::wire::{self, Entry};
 pub struct Subject<'a> {
     /// The shard that accepted it.
     pub shard: ShardId,
-    /// Index of its feed or inlet in its shard: those of the configuration in their order, feeds first, then inlets.
+    /// Index of its feed or inlet among all: those of the configuration in their order, feeds first, then each shard's
+    /// inlets; behind them a shard's own that nobody configured.
     pub feed: u32,
     /// Its header.
     pub header: &'a EventHeader,

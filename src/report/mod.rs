@@ -14,6 +14,7 @@ mod letters;
 mod load;
 mod plot;
 mod pressure;
+mod processing;
 mod recovery;
 mod rules;
 mod run;
@@ -43,6 +44,7 @@ pub use plot::{latency_svg, write_plot};
 pub use pressure::{
     DutyReport, KillReport, PressureReport, StallReport, control_event_value, summarize_pressure,
 };
+pub use processing::{ProcessingReport, RoutingReport};
 pub use recovery::{FeedRecoveryReport, ServerReport};
 pub use rules::{RuleReport, RulesReport};
 pub use run::{HotPath, Latencies, Report, ReportInput};

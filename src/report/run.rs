@@ -3,11 +3,12 @@
 use super::books::LedgerReport;
 use super::control::{ControlReport, GapReport, gaps};
 use super::exit::Exit;
+use super::processing::{ProcessingReport, RoutingReport};
 use super::recovery::FeedRecoveryReport;
 use super::streams::{NamedStream, StreamReport};
 use crate::event::Class;
 use crate::feed::{Notice, TableFacts};
-use crate::ledger::{LatencyRecorder, Ledger, Percentiles};
+use crate::ledger::{LatencyRecorder, Ledger, Percentiles, RoutingBook};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::Duration;
@@ -77,6 +78,10 @@ pub struct ReportInput {
     pub machine: Value,
     /// [`crate::config::Settings::config_hash`].
     pub config_hash: String,
+    /// What processors and the control plane did, where there were any.
+    pub processing: Option<ProcessingReport>,
+    /// What senders asked for, and what they got.
+    pub routing: RoutingBook,
     /// Further keys, behind the contract's: memory, capture, sources, threads, pacing … None of the
     /// contract's own.
     pub further: Map<String, Value>,
@@ -160,6 +165,11 @@ pub struct Report {
     /// Every gap, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gaps: Option<Vec<GapReport>>,
+    /// What senders asked for, and what they got.
+    pub routing: RoutingReport,
+    /// What processors and the control plane did.
+    #[serde(flatten)]
+    pub processing: Option<ProcessingReport>,
     /// Further keys.
     #[serde(flatten)]
     pub further: Map<String, Value>,
@@ -168,7 +178,7 @@ pub struct Report {
 }
 
 /// The top-level keys of the contract, which [`ReportInput::further`] must not repeat.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 21] = [
     "ledger",
     "streams",
     "recovery",
@@ -182,6 +192,14 @@ const KEYS: [&str; 13] = [
     "stream_table",
     "control",
     "gaps",
+    "routing",
+    "pressure",
+    "dead_letters",
+    "transactional",
+    "windows",
+    "copies_dropped",
+    "rules",
+    "lent",
 ];
 
 impl Report {
@@ -230,6 +248,8 @@ impl Report {
             events_per_s: if elapsed_s > 0.0 { delivered as f64 / elapsed_s } else { 0.0 },
             machine: input.machine,
             config_hash: input.config_hash,
+            routing: (&input.routing).into(),
+            processing: input.processing,
             further: input.further,
             curves: curves.filter(|curve| curve.count > 0).collect(),
         }

@@ -6,6 +6,7 @@ use super::books::{
 use super::control::{ControlReport, GapReport, explain_gaps};
 use super::curve::text_plot;
 use super::decode::{CaptureFacts, DecodeReport};
+use super::processing::summarize_processing;
 use super::recovery::FeedRecoveryReport;
 use super::run::{QueueReport, Report};
 use super::streams::StreamReport;
@@ -21,6 +22,10 @@ pub fn summarize(report: &Report, style: Style) -> String {
     gaps(report.gaps.as_deref(), &report.control, style, &mut out);
     queues(report, style, &mut out);
     latencies(report, style, &mut out);
+    if let Some(processing) = &report.processing {
+        out += &summarize_processing(processing, &report.routing, style);
+        out.push('\n');
+    }
     hot_path(report, style, &mut out);
     out.push_str(&style.heading("Ledger"));
     out.push('\n');
@@ -345,13 +350,15 @@ fn messages(book: &MessagesReport, style: Style, out: &mut String) {
 }
 
 fn events(book: &EventsReport, style: Style, out: &mut String) {
-    let counts = [book.accepted, book.delivered, book.shed.total(), book.in_flight];
-    let [accepted, delivered, shed, in_flight] = counts.map(thousands);
-    line(
-        out,
-        "events",
-        &format!("accepted {accepted} = delivered {delivered} + shed {shed} + in flight {in_flight}"),
+    let dead = book.dead_lettered.total();
+    let counts = [book.accepted, book.delivered, book.deduplicated, dead, book.shed.total(), book.in_flight];
+    let [accepted, delivered, deduplicated, dead, shed, in_flight] = counts.map(thousands);
+    let sides = format!(
+        "accepted {accepted} = delivered {delivered} + deduplicated {deduplicated} + dead-lettered {dead} + shed {shed} + in \
+         flight {in_flight}"
     );
+    line(out, "events", &sides);
+    reasons(out, style, "dead-lettered", &book.dead_lettered);
     reasons(out, style, "shed", &book.shed);
 }
 

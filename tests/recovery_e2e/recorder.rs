@@ -78,7 +78,7 @@ impl<S: FrameSource + Send + 'static> Recorder<S> {
         let (tell, told) = channel();
         let clock = Clock::new();
         let mut addresses = Vec::new();
-        let witness = |_, _| Witness(tell.clone());
+        let witness = |_, _, _: &_| Witness(tell.clone());
         let assembly =
             assemble_with(&settings, &intake_settings(&settings), vec![lanes], None, clock, witness);
         let assembly =

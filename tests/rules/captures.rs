@@ -110,12 +110,16 @@ fn alerts_of_the_captures_are_those_of_a_full_scan() {
             *by_rule.entry(fired.rule).or_default() += 1;
         }
     }
+    let mut wrong = Vec::new();
     for (index, rule) in set.rules.iter().enumerate() {
         let fired = by_rule.get(&rule.id).copied().unwrap_or_default();
         assert_eq!(engine.program().counts(index).fired, fired, "{}", rule.id);
-        let never = rule.id.starts_with("never-");
-        assert_eq!(fired == 0, never, "{} fired {fired} times", rule.id);
+        // A rule that never fires would prove nothing.
+        if (fired == 0) != rule.id.starts_with("never-") {
+            wrong.push((rule.id.as_str(), fired));
+        }
     }
+    assert_eq!(wrong, [], "rules that fire never, or should not");
 }
 
 #[test]

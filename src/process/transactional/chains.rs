@@ -37,6 +37,11 @@ pub(super) struct Chains {
 }
 
 impl Chains {
+    /// How many there can be.
+    pub(super) fn places_max(&self) -> usize {
+        self.places.len()
+    }
+
     pub(super) fn allocate(places_max: usize) -> Chains {
         let next = |index: usize| if index + 1 < places_max { index as u32 + 1 } else { NIL };
         let place = |index| Place {

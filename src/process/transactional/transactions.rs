@@ -148,6 +148,11 @@ impl<H: Handler> Transactions<H> {
         Some(place)
     }
 
+    /// The most events that can be parked at a time.
+    pub fn parked_max(&self) -> usize {
+        self.chains.places_max()
+    }
+
     /// Events that are parked.
     pub fn parked(&self) -> usize {
         self.chains.len()

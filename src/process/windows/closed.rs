@@ -88,6 +88,14 @@ impl ClosedWindow {
     /// The name that its lines carry.
     pub const TOPIC: &str = "window.closed";
 
+    /// The index of its key's feed, if that has one.
+    pub fn feed(&self) -> Option<u32> {
+        match self.key {
+            WindowKey::Symbol { feed, .. } => Some(feed),
+            _ => None,
+        }
+    }
+
     /// As a line of JSON. Names are given as the configuration has them; `feed` that of the key's feed, if it has one.
     /// Prices, values and sums are texts, since a JSON number would round them.
     pub fn to_json(&self, definition: &str, feed: Option<&str>) -> Value {

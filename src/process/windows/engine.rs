@@ -105,9 +105,9 @@ impl WindowEngine {
             if of_topic.is_none() && !definition.looks_at_entries(subject.protocol()) {
                 continue;
             }
-            definition.windows.advance(&time, now, closed);
             match of_topic {
                 Some((key, sample)) => {
+                    definition.windows.advance(&time, now, closed);
                     if definition.admit(&time, &mut outcome) {
                         definition.take(key, &sample, &mut outcome, closed);
                     }
@@ -116,7 +116,7 @@ impl WindowEngine {
             }
         }
         if by_entry != 0 {
-            self.take_entries(subject, &time, by_entry, &mut outcome, closed);
+            self.take_entries(subject, &time, now, by_entry, &mut outcome, closed);
         }
         self.fate(&outcome)
     }
@@ -125,6 +125,7 @@ impl WindowEngine {
         &mut self,
         subject: &Subject<'_>,
         time: &EventTime,
+        now: Nanos,
         by_entry: u32,
         outcome: &mut Outcome,
         closed: &mut impl FnMut(&ClosedWindow),
@@ -142,8 +143,13 @@ impl WindowEngine {
                 }
                 let is_first = seen & bit == 0;
                 seen |= bit;
-                if is_first && !definition.admit(time, outcome) {
-                    late |= bit;
+                if is_first {
+                    // Only what is added up makes time pass: other messages of the protocol come by other queues, and may
+                    // be ahead.
+                    definition.windows.advance(time, now, closed);
+                    if !definition.admit(time, outcome) {
+                        late |= bit;
+                    }
                 }
                 if late & bit != 0 {
                     continue;
@@ -212,9 +218,7 @@ impl Wanted {
 impl Definition {
     #[inline]
     fn is_of(&self, subject: &Subject<'_>) -> bool {
-        let fits = |place: &FeedPlace| {
-            place.index == subject.feed && place.shard.is_none_or(|shard| shard == subject.shard)
-        };
+        let fits = |place: &FeedPlace| place.index == subject.feed;
         self.feeds.is_empty() || self.feeds.iter().any(fits)
     }
 

@@ -33,3 +33,15 @@ pub enum DeadLetterError {
     #[error("the thread for dead letters panicked; its message is above, and it is an error of this program")]
     Panicked,
 }
+
+impl DeadLetterError {
+    /// Whether another configuration would do.
+    pub fn is_of_config(&self) -> bool {
+        matches!(
+            self,
+            DeadLetterError::Open { .. }
+                | DeadLetterError::Locked { .. }
+                | DeadLetterError::NotRegular { .. }
+        )
+    }
+}
