@@ -330,10 +330,14 @@ impl EventOutlet {
         Ok((ticket, class))
     }
 
-    /// Stages a ticket for the queue of its class, unless the pressure keeps that class out.
+    /// Stages a ticket for the queue of its class, unless the pressure keeps that class out; sources that wait are made to
+    /// wait for that, too.
     #[inline]
     fn stage(&mut self, ticket: Ticket, class: Class) {
-        if self.level >= Level::Critical && self.is_kept_out(class) {
+        if self.level >= Level::Critical
+            && self.overflow[class as usize] != Overflow::Block
+            && self.is_kept_out(class)
+        {
             return self.shed_for_pressure(ticket, class);
         }
         let lane = if self.lanes.is_divided(class) {
@@ -401,7 +405,8 @@ impl Outlet for EventOutlet {
         if self.overflow[class as usize] != Overflow::Block {
             return true;
         }
-        let is_paused = class == Class::Transactional && actions(self.level).pause_transactional;
+        let is_paused = (class == Class::Transactional && actions(self.level).pause_transactional)
+            || (self.level >= Level::Critical && self.is_kept_out(class));
         self.room[class as usize] > 0 && !is_paused && !self.pauses()
     }
 }

@@ -42,7 +42,8 @@ impl Backlog {
             waiting: VecDeque::with_capacity(room),
             first: 0,
             empty: 0,
-            newest: by_key.then(|| HashTable::with_capacity(places)),
+            // Twice as large, so that keys that come and go never make it grow.
+            newest: by_key.then(|| HashTable::with_capacity(2 * places)),
         }
     }
 

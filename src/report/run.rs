@@ -94,8 +94,11 @@ pub struct QueueReport {
     pub pushed: u64,
     /// Tickets popped.
     pub popped: u64,
+
     /// Most tickets seen waiting at once.
     pub high_water: u64,
+    /// Tickets that were taken out again, to make room.
+    pub given_up: u64,
     /// Its places.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity: Option<usize>,
@@ -218,6 +221,7 @@ impl Report {
                 pushed: book.pushed,
                 popped: book.popped,
                 high_water: book.high_water,
+                given_up: book.given_up,
                 capacity: input.queue_capacities.map(|capacities| capacities[class as usize]),
             }
         };
