@@ -87,6 +87,12 @@ impl Lanes {
         self.of(class).iter().map(|lane| lane.producer.waiting() + lane.staged.len()).sum()
     }
 
+    /// Events of less urgent classes that can be taken back.
+    pub(super) fn kept_back_below(&self, class: Class) -> usize {
+        let lower = Class::ALL.into_iter().filter(|lower| *lower > class);
+        lower.flat_map(|lower| self.of(lower)).map(|lane| lane.producer.kept_back()).sum()
+    }
+
     /// Takes back an event of a less urgent class: of batch before transactional, and of the lane that holds most.
     pub(super) fn take_below(&mut self, class: Class) -> Option<Ticket> {
         let lower = Class::ALL.into_iter().rev().take_while(|lower| *lower > class);
