@@ -21,13 +21,14 @@ impl EventOutlet {
     #[inline(never)]
     pub(super) fn overflow(&mut self, class: Class, lane: usize) {
         let policy = self.overflow[class as usize];
+        let max = self.lanes.keepable(class);
         let ends = &mut self.lanes.of_mut(class)[lane];
         let reader = &self.reader;
         let key_of_ticket = |ticket: &Ticket| match policy {
             Overflow::Conflate => conflation_key_of(reader, ticket),
             _ => 0,
         };
-        ends.producer.keep_back(&mut ends.staged, key_of_ticket);
+        ends.producer.keep_back(&mut ends.staged, max, key_of_ticket);
         if ends.staged.is_empty() || policy == Overflow::Block {
             return;
         }
