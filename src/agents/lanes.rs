@@ -96,7 +96,8 @@ impl Lanes {
             return usize::MAX;
         }
         let others = Class::ALL.into_iter().filter(|class| *class > Class::Realtime);
-        let places: usize = others.flat_map(|class| self.of(class)).map(|lane| lane.producer.keepable()).sum();
+        let places: usize =
+            others.flat_map(|class| self.of(class)).map(|lane| lane.producer.keepable()).sum();
         places.saturating_sub(self.kept_back_below(Class::Realtime) + self.taken_by_realtime())
     }
 
