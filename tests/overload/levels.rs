@@ -49,7 +49,7 @@ impl Pressed {
         let sheds = |at: usize| pressed_out(&self.rig)[at] > shed[at];
         assert!(!sheds(0) || level >= Level::Emergency, "transactional is shed at {}", level.name());
         assert!(!sheds(1) || level >= Level::Critical, "batch is shed at {}", level.name());
-        if self.rig.turns % LOOK_TURNS == 0 {
+        if self.rig.turns.is_multiple_of(LOOK_TURNS) {
             self.look();
         }
     }
