@@ -75,16 +75,42 @@ impl Lanes {
         (((key >> 32) * self.of(class).len() as u64) >> 32) as usize
     }
 
-    /// Free places of a class' fullest lane.
+    /// Free places of a class' fullest lane, those apart that realtime events have taken.
     #[inline]
     pub(super) fn room(&self, class: Class) -> usize {
-        self.of(class).iter().map(Lane::room).min().unwrap_or(0)
+        let free = self.of(class).iter().map(Lane::room).min().unwrap_or(0);
+        if class == Class::Realtime { free } else { free.saturating_sub(self.taken_by_realtime()) }
+    }
+
+    /// Places of other classes that realtime events have taken.
+    #[inline]
+    fn taken_by_realtime(&self) -> usize {
+        let beyond = |lane: &Lane| lane.producer.kept_back().saturating_sub(lane.producer.keepable());
+        self.of(Class::Realtime).iter().map(beyond).sum()
+    }
+
+    /// How many events of a class can be kept back, beside those that are. Less urgent ones must not fill the places again
+    /// that realtime events have taken: those would find no further ones, and be lost while others wait.
+    pub(super) fn keepable(&self, class: Class) -> usize {
+        if class == Class::Realtime {
+            return usize::MAX;
+        }
+        let others = Class::ALL.into_iter().filter(|class| *class > Class::Realtime);
+        let places: usize =
+            others.flat_map(|class| self.of(class)).map(|lane| lane.producer.keepable()).sum();
+        places.saturating_sub(self.kept_back_below(Class::Realtime) + self.taken_by_realtime())
     }
 
     /// Events of a class that wait in a queue, or are staged for it.
     #[inline]
     pub(super) fn waiting(&self, class: Class) -> usize {
         self.of(class).iter().map(|lane| lane.producer.waiting() + lane.staged.len()).sum()
+    }
+
+    /// Events of less urgent classes that can be taken back.
+    pub(super) fn kept_back_below(&self, class: Class) -> usize {
+        let lower = Class::ALL.into_iter().filter(|lower| *lower > class);
+        lower.flat_map(|lower| self.of(lower)).map(|lane| lane.producer.kept_back()).sum()
     }
 
     /// Takes back an event of a less urgent class: of batch before transactional, and of the lane that holds most.

@@ -29,6 +29,9 @@ const STREAM_IN_FLIGHT_MAX: usize = 1_024;
 /// Bytes of a frame that a message typically takes, to turn that number of events into bytes.
 const MESSAGE_BYTES_TYPICAL: usize = 32;
 
+/// Bytes of a packet on a network without jumbo frames.
+const PACKET_BYTES_USUAL: usize = 1_500;
+
 /// What happens to an event of each class whose queue is full, indexed by [`Class`].
 pub type Overflows = [Overflow; 3];
 
@@ -178,6 +181,20 @@ impl EventOutlet {
             .map_or(usize::MAX, |places| places.saturating_sub(held).saturating_mul(2))
             .min(self.pool.room_bytes())
             .min(WAITING_IN_FLIGHT_MAX.saturating_sub(in_flight).saturating_mul(MESSAGE_BYTES_TYPICAL))
+    }
+
+    /// Frames of `lane` that may come in one turn, `most` at most: while nothing is under way their bytes have no limit, and
+    /// so many are asked for as small pools and queues surely hold of packets of the usual size; one at least.
+    #[inline]
+    pub fn room_frames(&self, lane: u8, most: usize) -> usize {
+        let overflow = self.overflows.get(usize::from(lane)).unwrap_or(&self.overflow);
+        if !overflow.contains(&Overflow::Block) || !self.is_idle() {
+            return most;
+        }
+        let waits = Class::ALL.into_iter().filter(|class| overflow[*class as usize] == Overflow::Block);
+        let places = waits.map(|class| self.lanes.room(class)).min().unwrap_or(usize::MAX);
+        let bytes = self.pool.room_bytes().min(places.saturating_mul(MESSAGE_BYTES_TYPICAL));
+        (bytes / PACKET_BYTES_USUAL).clamp(1, most.max(1))
     }
 
     /// Whether nothing is under way but what is held back.

@@ -21,13 +21,14 @@ impl EventOutlet {
     #[inline(never)]
     pub(super) fn overflow(&mut self, class: Class, lane: usize) {
         let policy = self.overflow[class as usize];
+        let max = self.lanes.keepable(class);
         let ends = &mut self.lanes.of_mut(class)[lane];
         let reader = &self.reader;
         let key_of_ticket = |ticket: &Ticket| match policy {
             Overflow::Conflate => conflation_key_of(reader, ticket),
             _ => 0,
         };
-        ends.producer.keep_back(&mut ends.staged, key_of_ticket);
+        ends.producer.keep_back(&mut ends.staged, max, key_of_ticket);
         if ends.staged.is_empty() || policy == Overflow::Block {
             return;
         }
@@ -57,6 +58,7 @@ impl EventOutlet {
             self.bury(victim, DeadReason::Evicted);
             return self.lanes.of_mut(class)[lane].producer.push_beyond(ticket, key);
         }
+        self.check_none_below(class);
         let producer = &mut self.lanes.of_mut(class)[lane].producer;
         let (victim, reason) = match policy {
             Overflow::DropNewest => (None, DeadReason::DroppedOldest),
@@ -90,12 +92,17 @@ impl EventOutlet {
         if payload_bytes > PAYLOAD_BYTES_MAX {
             return Err(MessageReject::TooLarge);
         }
+        // What is staged holds slots, too, and can be taken back only behind the ring.
+        self.flush();
         for _ in 0..EVICTIONS_MAX {
             let (victim, reason) = match self.lanes.take_below(class) {
                 Some(victim) => (victim, DeadReason::Evicted),
                 None => match self.oldest_of(class) {
                     Some(victim) => (victim, DeadReason::DroppedOldest),
-                    None => break,
+                    None => {
+                        self.check_none_below(class);
+                        break;
+                    }
                 },
             };
             self.bury(victim, reason);
@@ -104,6 +111,16 @@ impl EventOutlet {
             }
         }
         Err(MessageReject::PoolExhausted)
+    }
+
+    /// A realtime event is about to be lost: nothing less urgent may be kept back. Builds without debug assertions take it
+    /// for granted.
+    fn check_none_below(&self, class: Class) {
+        debug_assert!(
+            class != Class::Realtime || self.lanes.kept_back_below(class) == 0,
+            "a realtime event is lost while {} less urgent ones are kept back",
+            self.lanes.kept_back_below(class)
+        );
     }
 
     /// The oldest event of a class, where its policy gives that up for a newer one.
@@ -164,6 +181,7 @@ impl EventOutlet {
     pub(super) fn flush_full(&mut self, class: Class, lane: usize) {
         self.flush();
         if self.lanes.of(class)[lane].staged.len() == STAGED_MAX {
+            self.check_none_below(class);
             self.shed_staged(class, lane);
         }
     }

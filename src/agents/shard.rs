@@ -243,13 +243,14 @@ impl<S: FrameSource + Send + 'static> Agent for Shard<S> {
         self.intake.tick(now, outlet);
         for (lane, source) in self.sources.iter_mut().enumerate() {
             let bytes = room_bytes(outlet, &self.intake, lane as u8);
+            let frames = outlet.room_frames(lane as u8, self.burst);
             let receive_ns = outlet.begin(lane as u8);
             if source.begins_again() {
                 self.intake.finish_flows(outlet);
                 self.intake.begin_again(outlet);
             }
             let (intake, wire_to_receive) = (&mut self.intake, &mut self.wire_to_receive);
-            work += source.poll(receive_ns, Budget { frames: self.burst, bytes }, &mut |frame| {
+            work += source.poll(receive_ns, Budget { frames, bytes }, &mut |frame| {
                 intake.take(frame.bytes, frame.link, frame.wire_ns, frame.clock, outlet);
                 if frame.clock == ClockKind::Monotonic {
                     wire_to_receive.record(receive_ns.saturating_sub(frame.wire_ns));

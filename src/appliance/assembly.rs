@@ -307,14 +307,16 @@ fn queues(settings: &Settings, shards: usize) -> (Vec<ShardEnds>, [Vec<QueueCons
     let consumers = Class::ALL.map(|class| {
         let partitions = settings.workers.partitions_of(class);
         let capacity = settings.queue_capacities[class as usize].div_ceil(partitions);
+        // A quarter at most, so that most of what waits can be taken back.
+        let ring_places = HANDED_OVER_MAX.min(capacity.div_ceil(4));
         let made = (0..partitions).map(|_| {
             let (ends, consumer) = make_queue(&QueuePlan {
                 class,
                 capacity,
-                // A quarter at most, so that most of what waits can be taken back.
-                ring_places: HANDED_OVER_MAX.min(capacity.div_ceil(4)),
-                // Realtime events may take the places of all others.
-                beyond: if class == Class::Realtime { all_places - capacity } else { 0 },
+                ring_places,
+                // Realtime events may take the places of all others; and what came while the ring was not filled up
+                // from behind has places of its own.
+                beyond: if class == Class::Realtime { all_places - capacity + ring_places } else { 0 },
                 producers: shards,
                 by_key: conflates(class),
             });

@@ -53,12 +53,17 @@ impl QueueProducer {
         moved
     }
 
-    /// Keeps tickets back that the ring has no place for, as far as the lane has places; leaves the rest. Yields how
-    /// many. `key_of` tells the key of each, for queues with keys.
+    /// Keeps tickets back that the ring has no place for, as far as the lane has places, and `max` at most; leaves the
+    /// rest. Yields how many. `key_of` tells the key of each, for queues with keys.
     #[cold]
     #[inline(never)]
-    pub fn keep_back(&mut self, tickets: &mut Vec<Ticket>, mut key_of: impl FnMut(&Ticket) -> u64) -> usize {
-        let count = tickets.len().min(self.free());
+    pub fn keep_back(
+        &mut self,
+        tickets: &mut Vec<Ticket>,
+        max: usize,
+        mut key_of: impl FnMut(&Ticket) -> u64,
+    ) -> usize {
+        let count = tickets.len().min(self.free()).min(max);
         for ticket in tickets.drain(..count) {
             let key = key_of(&ticket);
             self.backlog.push(ticket, key);
@@ -118,6 +123,12 @@ impl QueueProducer {
     #[inline]
     pub fn kept_back(&self) -> usize {
         self.backlog.len()
+    }
+
+    /// Places for tickets that can be taken back.
+    #[inline]
+    pub fn keepable(&self) -> usize {
+        self.capacity - self.ring_places
     }
 
     /// Free places in this lane; only the consumer changes it meanwhile, and only upwards.
