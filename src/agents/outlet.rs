@@ -347,6 +347,14 @@ impl EventOutlet {
         Ok((ticket, class))
     }
 
+    /// The lane to the worker of an event's key.
+    #[inline(never)]
+    fn lane_of(&mut self, ticket: &Ticket, class: Class) -> usize {
+        let event = self.reader.event(ticket);
+        let key = key_of(event.header, event.payload);
+        self.lanes.by_key(class, key)
+    }
+
     /// Stages a ticket for the queue of its class, unless the pressure keeps that class out; sources that wait are made to
     /// wait for that, too.
     #[inline]
@@ -357,13 +365,7 @@ impl EventOutlet {
         {
             return self.shed_for_pressure(ticket, class);
         }
-        let lane = if self.lanes.is_divided(class) {
-            let event = self.reader.event(&ticket);
-            let key = key_of(event.header, event.payload);
-            self.lanes.by_key(class, key)
-        } else {
-            0
-        };
+        let lane = if self.lanes.is_divided(class) { self.lane_of(&ticket, class) } else { 0 };
         let staged = &mut self.lanes.of_mut(class)[lane].staged;
         staged.push(ticket);
         let is_full = staged.len() == STAGED_MAX;
@@ -375,7 +377,6 @@ impl EventOutlet {
 }
 
 /// The key that keeps an event in order with others of its key.
-#[inline]
 pub(super) fn key_of(header: &EventHeader, payload: &[u8]) -> u64 {
     let protocol = Protocol::from_u8(header.protocol).unwrap_or(Protocol::Native);
     order_key(protocol, header.stream, payload)

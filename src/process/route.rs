@@ -77,6 +77,11 @@ impl Router {
         if protocol != Protocol::Native {
             return Route { class, asked: class };
         }
+        self.route_native(class, kind, body)
+    }
+
+    #[inline(never)]
+    fn route_native(&self, class: Class, kind: u16, body: &[u8]) -> Route {
         let asked = Priority::from_u8(kind as u8).map_or(class, Priority::class);
         let class = class.min(asked);
         if !self.has_topics || class == Class::Realtime {
