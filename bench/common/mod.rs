@@ -21,14 +21,14 @@ pub(crate) fn compare(title: &str, effort: Effort, contenders: &mut [Contender<'
     let rows = rounds::measure(effort, contenders);
     println!("\n{title} (ns per item, {} interleaved rounds)", effort.rounds);
     println!(
-        "{:<34} {:>7} {:>9} {:>9} {:>9} {:>11} {:>9}",
-        "", "ratio", "p50", "p99", "p99.9", "max", "mean"
+        "{:<34} {:>7} {:>9} {:>9} {:>9} {:>11} {:>9} {:>9}",
+        "", "ratio", "p50", "p99", "p99.9", "max", "mean", "best mean"
     );
     for row in &rows {
         let [p50, p99, p999, max] = row.percentiles;
         println!(
-            "{:<34} {:>7.2} {p50:>9.2} {p99:>9.2} {p999:>9.2} {max:>11.2} {:>9.2}",
-            row.name, row.ratio, row.mean
+            "{:<34} {:>7.2} {p50:>9.2} {p99:>9.2} {p999:>9.2} {max:>11.2} {:>9.2} {:>9.2}",
+            row.name, row.ratio, row.mean, row.best
         );
     }
     rows.iter().map(|row| row.percentiles[0]).collect()

@@ -38,6 +38,8 @@ pub(crate) struct Row {
     /// The median over rounds of each round's mean: it counts the waits that the percentiles pass over, and a busy
     /// machine's interruptions with them.
     pub(crate) mean: f64,
+    /// The least of the rounds' means: the round that was least interrupted.
+    pub(crate) best: f64,
 }
 
 /// Runs all contenders in turn, `rounds` times, after one round to warm up.
@@ -64,6 +66,7 @@ pub(crate) fn rows(names: &[&'static str], outcomes: &mut [Outcome]) -> Vec<Row>
         ratio: middle(outcome.medians.iter().zip(&first).map(|(own, first)| own / first).collect()),
         percentiles: outcome.percentiles(),
         mean: middle(outcome.means.clone()),
+        best: outcome.means.iter().copied().fold(f64::INFINITY, f64::min),
     };
     names.iter().zip(outcomes).map(row).collect()
 }

@@ -1,4 +1,4 @@
-//! Frames of a capture in memory, handed out so that their events come at a fixed rate; and a bare ring at the same rate.
+//! Frames of a capture, handed out so that their events come at a fixed rate; and a bare ring at the same rate.
 //!
 //! Invariant: a frame is due as its number of events says, however late the ones before were; its wire time is when it
 //! was due.
@@ -23,39 +23,85 @@ struct Place {
 }
 
 /// The frames that have events, ready to be handed out.
+#[derive(Default)]
 pub(crate) struct Load {
     bytes: Vec<u8>,
     places: Vec<Place>,
 }
 
+/// The messages of a packet, as packets of their own.
 #[derive(Default)]
-struct Count(u64);
+struct Alone {
+    header: Vec<u8>,
+    packets: Vec<Vec<u8>>,
+}
 
-impl Visitor for Count {
+/// Bytes of an IEX-TP header, and where it has the payload's length, the number of messages and the first one's number.
+const IEX_HEADER_BYTES: usize = 40;
+const LENGTH_AT: usize = 12;
+const COUNT_AT: usize = 14;
+const SEQUENCE_AT: usize = 24;
+
+impl Visitor for Alone {
     fn run(&mut self, _: &Run) {}
 
-    fn message(&mut self, _: &Message<'_>) {
-        self.0 += 1;
+    fn message(&mut self, message: &Message<'_>) {
+        let length = message.body.len() as u16;
+        let mut packet = self.header.clone();
+        packet[LENGTH_AT..LENGTH_AT + 2].copy_from_slice(&(length + 2).to_le_bytes());
+        packet[COUNT_AT..COUNT_AT + 2].copy_from_slice(&1u16.to_le_bytes());
+        packet[SEQUENCE_AT..SEQUENCE_AT + 8].copy_from_slice(&message.sequence.to_le_bytes());
+        packet.extend(length.to_le_bytes());
+        packet.extend(message.body);
+        self.packets.push(packet);
     }
 
     fn refuse(&mut self, _: MessageReject) {}
 }
 
-impl Load {
-    /// Those of a capture of one protocol.
-    pub(crate) fn of_capture(path: &Path, protocol: Protocol) -> Arc<Load> {
-        let frames = Frames::of_capture(path);
-        let mut load = Load { bytes: Vec::new(), places: Vec::with_capacity(frames.len()) };
-        for (frame, _, link) in frames.iter() {
-            let mut count = Count::default();
-            let datagram = wire::link::parse(frame, link).expect("captures of UDP alone");
-            let decoded: Result<(), FrameReject> = wire::decode(protocol, datagram.payload, &mut count);
-            if decoded.is_ok() && count.0 > 0 {
-                let begin = load.bytes.len();
-                load.bytes.extend_from_slice(frame);
-                load.places.push(Place { begin, end: load.bytes.len(), link, events: count.0 });
-            }
+/// Each packet of an IEX capture, with its frame, link and messages.
+fn iex_packets(path: &Path, mut take: impl FnMut(&[u8], LinkType, Vec<Vec<u8>>)) {
+    let frames = Frames::of_capture(path);
+    assert!(frames.len() > 0, "a capture has frames");
+    for (frame, _, link) in frames.iter() {
+        let datagram = wire::link::parse(frame, link).expect("captures of UDP alone");
+        let Some(header) = datagram.payload.get(..IEX_HEADER_BYTES) else { continue };
+        let mut alone = Alone { header: header.to_vec(), packets: Vec::new() };
+        let decoded: Result<(), FrameReject> = wire::decode(Protocol::IexTp, datagram.payload, &mut alone);
+        if decoded.is_ok() && !alone.packets.is_empty() {
+            take(frame, link, alone.packets);
         }
+    }
+}
+
+impl Load {
+    fn push(&mut self, frame: &[u8], link: LinkType, events: u64) {
+        let begin = self.bytes.len();
+        self.bytes.extend_from_slice(frame);
+        self.places.push(Place { begin, end: self.bytes.len(), link, events });
+    }
+
+    /// The frames of an IEX capture.
+    pub(crate) fn of_iex(path: &Path) -> Arc<Load> {
+        let mut load = Load::default();
+        iex_packets(path, |frame, link, packets| load.push(frame, link, packets.len() as u64));
+        Arc::new(load)
+    }
+
+    /// Its messages, a frame each: none waits for others that came with it.
+    pub(crate) fn of_iex_one_by_one(path: &Path) -> Arc<Load> {
+        let mut load = Load::default();
+        iex_packets(path, |_, _, packets| {
+            for packet in packets {
+                let mut frame = Vec::new();
+                etherparse::PacketBuilder::ethernet2([2; 6], [3; 6])
+                    .ipv4([10, 0, 0, 1], [239, 9, 0, 1], 9)
+                    .udp(9, 10_378)
+                    .write(&mut frame, &packet)
+                    .expect("memory takes bytes");
+                load.push(&frame, LinkType::Ethernet, 1);
+            }
+        });
         Arc::new(load)
     }
 

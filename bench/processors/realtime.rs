@@ -22,6 +22,7 @@ use sluice::process::{ClassTable, Fate, Router, Subject};
 use sluice::queue::queue;
 use sluice::replay::synthetic::{iex_session, write_pcap};
 use sluice::runtime::{Agent, IdleStrategy, ThreadPlan, spawn_all};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -36,7 +37,7 @@ const PLACES: usize = 16_384;
 /// Of a run, what is not measured: caches fill, and threads find their CPUs.
 const WARM_UP_NS: Nanos = 100_000_000;
 /// From wiring to the first frame.
-const START_NS: Nanos = 30_000_000;
+const START_NS: Nanos = 120_000_000;
 /// An event is late for the shard, and the rate is not sustained, beyond this at p99.
 const LATE_NS: f64 = 1_000_000.0;
 
@@ -241,23 +242,24 @@ fn outcome(shard: Shard<Paced>, processor: ProcessorAgent<Alarm>) -> Result<Outc
     })
 }
 
-/// The capture's frames, and rules for its instruments.
-fn load() -> (Arc<Load>, String) {
+/// The capture's frames as they are and with one event each, and rules for its instruments.
+fn loads() -> ([Arc<Load>; 2], String) {
     let (_, mut events) = Events::iex(0);
     // The last one gives an alert for about one event in a hundred, so that there is something to be measured.
     let text = rules::rules(RULES - 1, Mix::Usual, "iex-tp", &events.instruments())
         + "[[rule]]\nid = 'large'\nmatch = { protocol = 'iex-tp', types = ['T'] }\n\
            predicates = [{ field = 'size', op = '>=', value = 300 }]\n";
-    let load = match captures::real("iex-tops16.pcap.gz") {
-        Some(path) => Load::of_capture(&path, Protocol::IexTp),
+    let of = |path: &Path| [Load::of_iex(path), Load::of_iex_one_by_one(path)];
+    let loads = match captures::real("iex-tops16.pcap.gz") {
+        Some(path) => of(&path),
         None => {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let path = folder.path().join("iex.pcap");
             write_pcap(&path, &iex_session(1, 50_000).packets).expect("the folder is writable");
-            Load::of_capture(&path, Protocol::IexTp)
+            of(&path)
         }
     };
-    (load, text)
+    (loads, text)
 }
 
 /// Medians over rounds of p50, p99 and p99.9.
@@ -275,24 +277,27 @@ pub(crate) fn compare(effort: Effort, book: &mut Book, wish: &Wish) -> Result<()
             return Ok(());
         }
     };
-    let (load, text) = load();
+    let (loads, text) = loads();
     let rates = if effort.short { &wish.rates[..wish.rates.len().min(1)] } else { &wish.rates[..] };
-    println!(
-        "\nrealtime: receive to alert, {RULES} rules, real frames of {:.1} events each at a fixed rate, all realtime, {} s",
-        load.events_per_frame(),
-        wish.seconds
-    );
-    println!(
-        "{:<42} {:>9} {:>9} {:>9} {:>10} {:>10} {:>8} {:>7}",
-        "ns, medians over rounds", "p50", "p99", "p99.9", "due p50", "due p99", "shed", "alerts"
-    );
-    let mut measured: Vec<Measured> = rates.iter().map(|rate| Measured::new(*rate)).collect();
+    let each = |load: &Arc<Load>| rates.iter().map(|rate| Measured::new(load, *rate)).collect::<Vec<_>>();
+    let mut measured: Vec<Vec<Measured>> = loads.iter().map(each).collect();
     for _ in 0..effort.rounds.min(ROUNDS_MAX) {
-        for rate in &mut measured {
-            rate.round(&load, &text, wish, cpus)?;
+        for measured in measured.iter_mut().flatten() {
+            measured.round(&text, wish, cpus)?;
         }
     }
-    measured.iter().for_each(|rate| rate.tell(book, cpus));
+    for (load, measured) in loads.iter().zip(&measured) {
+        println!(
+            "\nrealtime: receive to alert, {RULES} rules, real events, {:.1} in a frame, at a fixed rate, all realtime, {} s",
+            load.events_per_frame(),
+            wish.seconds
+        );
+        println!(
+            "{:<42} {:>9} {:>9} {:>9} {:>10} {:>10} {:>8} {:>8}",
+            "ns, medians over rounds", "p50", "p99", "p99.9", "due p50", "due p99", "shed", "alerts"
+        );
+        measured.iter().for_each(|measured| measured.tell(book, cpus));
+    }
     Ok(())
 }
 
@@ -301,6 +306,7 @@ const ROUNDS_MAX: usize = 9;
 
 /// The runs at one rate.
 struct Measured {
+    load: Arc<Load>,
     rate: u64,
     apart: Vec<Outcome>,
     together: Vec<Outcome>,
@@ -308,28 +314,38 @@ struct Measured {
 }
 
 impl Measured {
-    fn new(rate: u64) -> Measured {
-        Measured { rate, apart: Vec::new(), together: Vec::new(), bare: Vec::new() }
+    fn new(load: &Arc<Load>, rate: u64) -> Measured {
+        Measured { load: Arc::clone(load), rate, apart: Vec::new(), together: Vec::new(), bare: Vec::new() }
     }
 
-    fn round(&mut self, load: &Arc<Load>, text: &str, wish: &Wish, cpus: [usize; 2]) -> Result<(), String> {
-        self.apart.push(run(load, text, Layout::Apart, self.rate, wish, cpus)?);
-        self.together.push(run(load, text, Layout::Together, self.rate, wish, cpus)?);
+    fn round(&mut self, text: &str, wish: &Wish, cpus: [usize; 2]) -> Result<(), String> {
+        self.apart.push(run(&self.load, text, Layout::Apart, self.rate, wish, cpus)?);
+        self.together.push(run(&self.load, text, Layout::Together, self.rate, wish, cpus)?);
         let count = (wish.seconds * self.rate as f64) as u64;
         self.bare.push(bare_ring(cpus, wish.fifo, 1_000_000_000 / self.rate, count, Clock::new()));
         Ok(())
     }
 
+    fn title(&self) -> String {
+        format!("realtime, {:.1} events in a frame", self.load.events_per_frame())
+    }
+
     fn tell(&self, book: &mut Book, cpus: [usize; 2]) {
         let rate = self.rate;
         for (name, runs) in [("a CPU each", &self.apart), ("in turn on one CPU", &self.together)] {
-            tell_runs(book, &format!("{rate} events/s, shard and processor {name}"), runs, rate);
+            tell_runs(
+                book,
+                &self.title(),
+                &format!("{rate} events/s, shard and processor {name}"),
+                runs,
+                rate,
+            );
         }
         let transits: Vec<Percentiles> = self.bare.iter().map(|bare| bare.transit).collect();
         let [p50, p99, p999] = medians(&transits);
         let name = format!("{rate} numbers/s over a bare rtrb ring");
         println!("{name:<42} {p50:>9.0} {p99:>9.0} {p999:>9.0}");
-        book.note("realtime", &name, None, [p50, p99, p999], None);
+        book.note(&self.title(), &name, None, [p50, p99, p999], [None; 2]);
         for (index, cpu) in cpus.iter().enumerate() {
             let away = middle(self.bare.iter().map(|bare| bare.away[index] * 100.0).collect());
             println!(
@@ -339,7 +355,7 @@ impl Measured {
     }
 }
 
-fn tell_runs(book: &mut Book, name: &str, runs: &[Outcome], rate: u64) {
+fn tell_runs(book: &mut Book, title: &str, name: &str, runs: &[Outcome], rate: u64) {
     let of = |pick: fn(&Outcome) -> Percentiles| medians(&runs.iter().map(pick).collect::<Vec<_>>());
     let [p50, p99, p999] = of(|run| run.receive_to_alert);
     let [due_p50, due_p99, _] = of(|run| run.due_to_alert);
@@ -349,7 +365,7 @@ fn tell_runs(book: &mut Book, name: &str, runs: &[Outcome], rate: u64) {
     println!(
         "{name:<42} {p50:>9.0} {p99:>9.0} {p999:>9.0} {due_p50:>10.0} {due_p99:>10.0} {shed:>8} {alerts:>5.1} %"
     );
-    book.note("realtime", name, None, [p50, p99, p999], Some(rate as f64 / 1e6));
+    book.note(title, name, None, [p50, p99, p999], [Some(rate as f64 / 1e6), None]);
     let sustained = if shed == 0 && late < LATE_NS { "sustained" } else { "not sustained" };
     let aim = match (rate >= AIM_RATE, p99 <= AIM_P99_NS) {
         (true, true) => "; the aim, 2 µs at p99, is met",

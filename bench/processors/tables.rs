@@ -56,9 +56,9 @@ pub(crate) fn sample_of_any(samples: &mut Vec<f64>, operations: usize, run: impl
     samples.push(start.elapsed().as_nanos() as f64 / operations as f64);
 }
 
-/// Million operations a second.
+/// Million operations a second of the round that was least interrupted: what else runs on the machine is in the others.
 fn rate(row: &Row) -> f64 {
-    1e3 / row.mean
+    1e3 / row.best
 }
 
 impl Book {
@@ -79,18 +79,25 @@ impl Book {
     pub(crate) fn add(&mut self, title: &str, effort: Effort, quoted: Option<Quoted>, rows: &[Row]) {
         println!("\n{title} ({} interleaved rounds)", effort.rounds);
         println!(
-            "{:<50} {:>6} {:>10} {:>10} {:>10} {:>10}",
-            "", "ratio", "p50 ns", "p99 ns", "p99.9 ns", "million/s"
+            "{:<50} {:>6} {:>10} {:>10} {:>10} {:>10} {:>10}",
+            "", "ratio", "p50 ns", "p99 ns", "p99.9 ns", "million/s", "best round"
         );
         for row in rows {
             let [p50, p99, p999, _] = row.percentiles;
             println!(
-                "{:<50} {:>6.2} {p50:>10.2} {p99:>10.2} {p999:>10.2} {:>10.2}",
+                "{:<50} {:>6.2} {p50:>10.2} {p99:>10.2} {p999:>10.2} {:>10.2} {:>10.2}",
                 row.name,
                 row.ratio,
+                1e3 / row.mean,
                 rate(row)
             );
-            self.note(title, row.name, Some(row.ratio), [p50, p99, p999], Some(rate(row)));
+            self.note(
+                title,
+                row.name,
+                Some(row.ratio),
+                [p50, p99, p999],
+                [Some(1e3 / row.mean), Some(rate(row))],
+            );
         }
         if let Some(quoted) = quoted {
             judge(&quoted, rows);
@@ -104,26 +111,27 @@ impl Book {
         name: &str,
         ratio: Option<f64>,
         ns: [f64; 3],
-        million: Option<f64>,
+        million: [Option<f64>; 2],
     ) {
         let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.3}"));
         let [p50, p99, p999] = ns;
         writeln!(
             self.text,
-            "{table}\t{name}\t{}\t{p50:.2}\t{p99:.2}\t{p999:.2}\t{}",
+            "{table}\t{name}\t{}\t{p50:.2}\t{p99:.2}\t{p999:.2}\t{}\t{}",
             shown(ratio),
-            shown(million)
+            shown(million[0]),
+            shown(million[1])
         )
         .expect("memory takes text");
     }
 
     /// All rows under one head.
     pub(crate) fn tab_separated(&self) -> String {
-        format!("table\trow\tratio\tp50_ns\tp99_ns\tp999_ns\tmillion_per_s\n{}", self.text)
+        format!("table\trow\tratio\tp50_ns\tp99_ns\tp999_ns\tmillion_per_s\tbest_round\n{}", self.text)
     }
 }
 
-/// Says how the best of Sluice's rows compares with what is quoted, and, where it is behind, what else does here.
+/// Says how the best of Sluice's rows, by its best round, compares with what is quoted, and, where it is behind, what else does here.
 fn judge(quoted: &Quoted, rows: &[Row]) {
     let best = |own: bool| {
         let of = rows.iter().filter(move |row| row.name.starts_with(OWN) == own);
