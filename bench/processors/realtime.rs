@@ -22,6 +22,7 @@ use sluice::process::{ClassTable, Fate, Router, Subject};
 use sluice::queue::queue;
 use sluice::replay::synthetic::{iex_session, write_pcap};
 use sluice::runtime::{Agent, IdleStrategy, ThreadPlan, spawn_all};
+use sluice::sink::dead_letters::LetterPort;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -135,6 +136,7 @@ fn wire(
         inlet_overflows: Vec::new(),
         knobs: knobs.clone(),
         pause_when_killed: false,
+        letters: LetterPort::closed(),
     };
     let settings = IntakeSettings { protocol: Some(Protocol::IexTp), ..IntakeSettings::default() };
     let shard = Shard::new(ShardId(0), vec![source], &settings, outlet, BURST);
@@ -160,6 +162,7 @@ fn wire(
         consumer,
         shards,
         watches_latency: false,
+        letters: LetterPort::closed(),
     };
     let agent = processor_agent("realtime".to_owned(), vec![Box::new(Partition::new(parts))], knobs, clock);
     (shard, agent)
