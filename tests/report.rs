@@ -152,7 +152,7 @@ fn the_values_are_those_of_the_books() {
     assert_eq!(stream["lines"][1]["late_ns"], Value::Null);
     assert_eq!(
         report["queues"]["realtime"],
-        json!({ "pushed": 9, "popped": 9, "high_water": 4, "capacity": 16 })
+        json!({ "pushed": 9, "popped": 9, "high_water": 4, "given_up": 0, "capacity": 16 })
     );
     assert_eq!(report["latency_ns"]["wire_to_processed"]["count"], 1_000);
     assert_eq!(report["latency_ns"]["wire_to_receive"]["count"], 0);

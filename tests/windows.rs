@@ -115,6 +115,10 @@ fn told(items: &[Item]) -> Told {
 
 impl Reference {
     fn take(&mut self, event: &Event, shape: Shape) -> Fate {
+        if event.items.is_empty() {
+            // Only what is added up makes time pass.
+            return Fate::Delivered;
+        }
         self.newest = self.newest.max(event.source_ns);
         self.watermark = self.watermark.max(self.newest.saturating_sub(shape.lateness));
         self.close(shape);

@@ -33,7 +33,8 @@ fn run_with(keys: &str) {
     let recorded = recorder.end();
     recorded.assert_in_order(&messages);
     let book = &recorded.stream("itch").book;
-    let shed: u64 = recorded.ledger.events.shed.iter().sum();
+    let events = &recorded.ledger.events;
+    let shed: u64 = events.shed.iter().chain(&events.dead_lettered).sum();
     assert_eq!(recorded.seen.len() as u64 + lost + shed, COUNT, "{book:#?}");
     assert_eq!((book.expected, book.missing), (COUNT, lost), "{book:#?}\n{:#?}", recorded.ledger.messages);
     assert_eq!(book.accepted, book.seen, "{book:#?}");

@@ -121,7 +121,7 @@ impl<S: FrameSource + Send + 'static> Recorder<S> {
 
     /// Events that found no place in a full queue so far.
     pub(crate) fn shed(&self) -> u64 {
-        self.shard.board().read(Counter::Shed)
+        self.shard.board().read(Counter::Dropped)
     }
 
     /// Runs until the test has seen what it waits for.
