@@ -13,4 +13,4 @@ pub use connections::ConnectionBook;
 
 pub use flows::FlowBook;
 
-pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook, QueueBook};
+pub use books::{EventBook, FrameBook, Imbalance, KernelBook, Ledger, MessageBook, QueueBook, RoutingBook};
