@@ -7,8 +7,9 @@
 //! Sluice's parts and what one would use instead run in interleaved rounds in one process; compare the ratios of one table,
 //! not the times of two runs. A sample is the mean of a block of operations, as the tables say, for the clock would be
 //! most of a single one; p50 and p99 are over all samples, million/s is of the median and of the best of the rounds' means,
-//! and the comparison with what is quoted is by the latter, for Sluice as for the others. Sluice's measured loops are checked to allocate nothing. With two CPUs, what crosses threads is measured with nothing to spare:
-//! everything else that runs on the machine is in it.
+//! and the comparison with what is quoted is by the latter, for Sluice as for the others. Sluice's loops on one thread are
+//! checked to allocate nothing (but for queues, which tests check). With two CPUs, what crosses threads is measured with
+//! nothing to spare: everything else that runs on the machine is in it.
 //!
 //! What the ancestor published, and what its own benchmarks gave on a machine like this, stands beside as quoted: it was
 //! not measured here.

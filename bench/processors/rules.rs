@@ -15,7 +15,7 @@ const BLOCK: usize = 64;
 pub(crate) const FEEDS: [&str; 2] = ["iex-tops", "cme-futures"];
 const COUNTS: [usize; 3] = [10, 100, 1_000];
 /// Samples of a round, times rules, so that a round takes about as long with any number.
-const RULES_PER_ROUND: usize = 30_000;
+const RULES_PER_ROUND: usize = 20_000;
 
 /// What rules look like.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn check(text: &str, events: &Events, count: usize) -> f64 {
 fn one_program<'a>(text: &str, events: &Events, rules: usize, effort: Effort) -> Contender<'a> {
     let (mut engine, mut events) = (engine(text), events.clone());
     let count =
-        (if effort.short { RULES_PER_ROUND / 40 } else { 5 * RULES_PER_ROUND } / rules).clamp(10, 2_000);
+        (if effort.short { RULES_PER_ROUND / 40 } else { 2 * RULES_PER_ROUND } / rules).clamp(10, 2_000);
     let mut alerts = 0u64;
     contender("sluice, one program", move |samples| {
         samples.reserve(count);
